@@ -1,0 +1,1 @@
+"""Searches: every engine takes a transition system and answers with an `Exploration`."""

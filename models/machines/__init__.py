@@ -1,0 +1,1 @@
+"""What CPUs do and what instruction fetches may return."""

@@ -1,0 +1,61 @@
+"""x86-64 instructions as bytes: encoding the few that protocols write, and decoding whatever a fetch returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+TRAP_BYTE = b"\xcc"
+NOPS = {2: b"\x66\x90", 5: b"\x0f\x1f\x44\x00\x00"}
+PADDING = b"\x90" * 15  # what follows a site, so that every fetch decodes to something
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One instruction as the CPU would run it: how many bytes it takes, its text, whether it is a whole-length no-op."""
+
+    length: int
+    text: str
+    harmless: bool
+
+
+def relative(opcode: bytes, address: int, length: int, target: int) -> bytes:
+    """`opcode` with the 32-bit displacement from the end of an instruction at `address` to `target`.
+
+    Raises OverflowError when the target is out of reach.
+    """
+    return opcode + (target - (address + length)).to_bytes(4, "little", signed=True)
+
+
+def call(address: int, target: int) -> bytes:
+    """`call target` (e8 rel32) at `address`."""
+    return relative(b"\xe8", address, 5, target)
+
+
+def stub(address: int, returns_to: int, target: int, enables_interrupts: bool) -> tuple[bytes, ...]:
+    """The instructions of a stub at `address` that calls `target` on behalf of a site: push; [sti;] jmp."""
+    push = b"\x68" + (returns_to & 0xFFFFFFFF).to_bytes(4, "little")
+    sti = (b"\xfb",) if enables_interrupts else ()
+    jump_at = address + len(push) + len(sti)
+    return (push, *sti, relative(b"\xe9", jump_at, 5, target))
+
+
+@lru_cache(maxsize=4096)
+def decode(code: bytes, address: int) -> Decoded:
+    """What a CPU runs when it fetches `code` at `address` (with padding behind), by iced-x86."""
+    from iced_x86 import Code, Decoder, FlowControl, Mnemonic
+
+    instruction = Decoder(64, code + PADDING, ip=address).decode()
+    if instruction.code == Code.INVALID:
+        return Decoded(max(1, instruction.len), "no valid instruction", False)
+    if instruction.mnemonic == Mnemonic.INT3:
+        return Decoded(1, "int3", False)
+    near = instruction.flow_control in (
+        FlowControl.CALL,
+        FlowControl.UNCONDITIONAL_BRANCH,
+        FlowControl.CONDITIONAL_BRANCH,
+    )
+    text = str(instruction)
+    if near and instruction.near_branch_target:
+        text = f"{text.split()[0]} 0x{instruction.near_branch_target:x}"
+    return Decoded(instruction.len, text, instruction.mnemonic == Mnemonic.NOP and instruction.len == len(code))

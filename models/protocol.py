@@ -1,0 +1,414 @@
+"""The vocabulary of strategies: the steps that a patcher takes, as plain data that can be printed and left out.
+
+This is all that a strategy file imports. A strategy is a generator of steps; it is given the sites of one round and
+yields what the patcher does, in order. Every step knows the line that made it and has a label.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+from models.machines.x86 import TRAP_BYTE
+from models.system.errors import Location, ModelError, caller
+
+Meaning = tuple[str, ...]  # who is called when a site is executed, sorted; () is nobody
+NOBODY: Meaning = ()
+TRAP = TRAP_BYTE
+
+
+# ---- what code and data there is ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Word:
+    """A data word that functions read: it holds who is to be called. Loads and stores of it are atomic and coherent."""
+
+    name: str
+    initial: Meaning = NOBODY
+
+
+@dataclass(frozen=True)
+class Function:
+    """Code that a site can call.
+
+    `reads`: it calls whoever the word names when it is read. `preemptible`: a task can be preempted in it; if not, it
+    is a read-side critical section. `sleeps`: it may block, that is make a voluntary switch, before it returns.
+    """
+
+    name: str
+    reads: Word | None = None
+    preemptible: bool = True
+    sleeps: bool = False
+
+
+@dataclass(frozen=True)
+class Nop:
+    """The no-op of the site's length."""
+
+    @property
+    def calls(self) -> Function | None:
+        return None
+
+    def __str__(self) -> str:
+        return "nop"
+
+
+@dataclass(frozen=True)
+class Call:
+    """`call function`."""
+
+    function: Function
+
+    @property
+    def calls(self) -> Function | None:
+        return self.function
+
+    def __str__(self) -> str:
+        return f"call {self.function.name}"
+
+
+Instruction = Union[Nop, Call]
+
+
+@dataclass(frozen=True)
+class Stub:
+    """A small piece of code for one site: push the return address, [sti,] jump to the new target.
+
+    `interrupts_off`: the handler enters it with interrupts disabled and it enables them itself, one instruction before
+    the jump (the STI shadow covers the jump). Otherwise it runs with interrupts enabled.
+    """
+
+    site: int
+    interrupts_off: bool
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A range of a site's bytes: `start` up to, not including, `stop`."""
+
+    site: Site
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """How the range is called in labels and sentences."""
+        if (self.start, self.stop) == (0, 1):
+            return "first byte"
+        if (self.start, self.stop) == (1, self.site.length):
+            return "tail"
+        if (self.start, self.stop) == (0, self.site.length):
+            return "whole"
+        return f"bytes {self.start} to {self.stop - 1}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One patchable place in one round: what it holds before (`old`) and what it shall hold after (`new`)."""
+
+    index: int
+    old: Instruction
+    new: Instruction
+    length: int = 5
+
+    @property
+    def first_byte(self) -> Bytes:
+        return Bytes(self, 0, 1)
+
+    @property
+    def tail(self) -> Bytes:
+        return Bytes(self, 1, self.length)
+
+    @property
+    def whole(self) -> Bytes:
+        return Bytes(self, 0, self.length)
+
+    def bytes(self, start: int, stop: int) -> Bytes:
+        """Bytes `start` up to, not including, `stop`; the write is refused if they are not inside the site."""
+        return Bytes(self, start, stop)
+
+    def stub(self, interrupts_off: bool = False) -> Stub:
+        """The site's stub."""
+        return Stub(self.index, interrupts_off)
+
+
+# ---- what the trap handler does -------------------------------------------------------------------------------------
+
+
+class PolicyKind(enum.Enum):
+    """What the trap handler does at a claimed site."""
+
+    SKIP = "skip the instruction"
+    EMULATE_OLD = "emulate the old instruction"
+    EMULATE_NEW = "emulate the new instruction"
+    EMULATE_OTHER = "emulate a call of a third function"
+    REDIRECT = "go on in the site's stub"
+    RETRY = "go back to the site"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the trap handler does at a claimed site.
+
+    `pushes`: an emulated call pushes its return address, as a real one does (False is a bug worth finding).
+    """
+
+    kind: PolicyKind
+    target: Function | None = None
+    pushes: bool = True
+
+    @property
+    def reads_claim(self) -> bool:
+        """Whether the action needs what the claim holds, not just that there is one."""
+        return self.kind in (PolicyKind.EMULATE_OLD, PolicyKind.EMULATE_NEW, PolicyKind.REDIRECT)
+
+
+skip = Policy(PolicyKind.SKIP)
+emulate_old = Policy(PolicyKind.EMULATE_OLD)
+emulate_new = Policy(PolicyKind.EMULATE_NEW)
+redirect = Policy(PolicyKind.REDIRECT)
+retry = Policy(PolicyKind.RETRY)
+
+
+def emulate(function: Function) -> Policy:
+    """Emulate a call of `function`, whatever the site holds. Declare it in the strategy's `safe` if that is right."""
+    return Policy(PolicyKind.EMULATE_OTHER, function)
+
+
+# ---- the steps ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Something that the patcher does. `label` names it for `--without`; by default the kind of step does."""
+
+    label: str = ""
+    where: Location = field(default_factory=caller, compare=False, repr=False)
+
+    def default_label(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Write(Step):
+    """Store into the text: the bytes of `content` that belong to `place`, or the trap byte."""
+
+    place: Bytes
+    content: Instruction | bytes
+
+    def default_label(self) -> str:
+        if self.content == TRAP:
+            return "trap"
+        return {"first byte": "first-byte", "whole": "store"}.get(self.place.name, self.place.name.replace(" ", "-"))
+
+
+@dataclass(frozen=True)
+class Store(Step):
+    """Store into a data word: from now on its readers call `functions`."""
+
+    word: Word
+    functions: Sequence[Function]
+
+    @property
+    def value(self) -> Meaning:
+        return tuple(sorted(f.name for f in self.functions))
+
+    def default_label(self) -> str:
+        return "data"
+
+
+@dataclass(frozen=True)
+class Sync(Step):
+    """Ask every CPU to serialise, by IPI, and wait until all have. Labelled `sync-1`, `sync-2`, … in each round."""
+
+    def default_label(self) -> str:
+        return "sync"
+
+
+@dataclass(frozen=True)
+class Claim(Step):
+    """Tell the trap handler that traps at `sites` belong to this update, and what to do with them (`policy`).
+
+    `sites` is the table that the handler searches, in the given order, by binary search over addresses; an unsorted
+    table misses. `counted`: each CPU holds a count (one for the patcher); the handler takes one before it searches and
+    drops it when it has acted.
+    """
+
+    policy: Policy
+    sites: Sequence[Site]
+    counted: bool = False
+
+    def default_label(self) -> str:
+        return "claim"
+
+
+@dataclass(frozen=True)
+class Release(Step):
+    """Withdraw the claim. With counts: drop the patcher's count on every CPU; the table stays until `Discard`."""
+
+    def default_label(self) -> str:
+        return "release"
+
+
+@dataclass(frozen=True)
+class Discard(Step):
+    """Empty the table of a counted claim: whoever reads it from now on reads what is no longer there."""
+
+    def default_label(self) -> str:
+        return "discard"
+
+
+@dataclass(frozen=True)
+class WaitForHandlers(Step):
+    """Wait until no CPU is inside the handler's read side: its count is zero; without counts, it is in no handler."""
+
+    def default_label(self) -> str:
+        return "wait-handlers"
+
+
+@dataclass(frozen=True)
+class WaitForReaders(Step):
+    """RCU: wait until every read-side critical section that had begun is over. Nobody serialises; the preempted stay."""
+
+    def default_label(self) -> str:
+        return "wait-readers"
+
+
+@dataclass(frozen=True)
+class WaitForTasks(Step):
+    """RCU-tasks: wait until every task has made a voluntary switch or run user code. Who sleeps in a callee has."""
+
+    def default_label(self) -> str:
+        return "wait-tasks"
+
+
+@dataclass(frozen=True)
+class ReadLock(Step):
+    """The patcher itself enters a read-side critical section."""
+
+    def default_label(self) -> str:
+        return "read-lock"
+
+
+@dataclass(frozen=True)
+class ReadUnlock(Step):
+    """The patcher leaves its read-side critical section."""
+
+    def default_label(self) -> str:
+        return "read-unlock"
+
+
+@dataclass(frozen=True)
+class StopMachine(Step):
+    """Wait until every CPU is parked with interrupts off. NMIs still run."""
+
+    def default_label(self) -> str:
+        return "stop"
+
+
+@dataclass(frozen=True)
+class ResumeMachine(Step):
+    """Let the parked CPUs go; each serialises as it leaves. Wait until all have."""
+
+    def default_label(self) -> str:
+        return "resume"
+
+
+@dataclass(frozen=True)
+class Allocate(Step):
+    """Write a stub's code to fresh memory and publish it."""
+
+    stub: Stub
+
+    def default_label(self) -> str:
+        return "allocate"
+
+
+@dataclass(frozen=True)
+class Free(Step):
+    """Free code: a stub, or a function that no site is to call any more."""
+
+    code: Stub | Function
+
+    def default_label(self) -> str:
+        return "free"
+
+
+# ---- strategies -----------------------------------------------------------------------------------------------------
+
+Steps = Callable[[Sequence[Site]], Iterable[Step]]
+USE_CASES = ("livepatch", "tracing")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One update of a strategy that states its own sequence: what the sites hold and mean after it, and its steps."""
+
+    text: Instruction
+    means: Sequence[Function]
+    steps: Steps
+
+    @property
+    def meaning(self) -> Meaning:
+        return tuple(sorted(f.name for f in self.means))
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What a strategy expects of itself in one scenario, for `use_cases`: every property not named here holds.
+
+    A name is a property, or `property/kind` (`old-or-new/missed`). Unset scenario fields mean any number of CPUs and
+    sites, the default machine, and so on.
+    """
+
+    violated: Sequence[str] = ()
+    exposed: Sequence[str] = ()
+    use_cases: Sequence[str] = USE_CASES
+    transition: str = "call:call"
+    rounds: int = 1
+    machine: str = "x86-linux"
+    without: Sequence[str] = ()
+    preempt: bool = False
+    nmi: bool = False
+    where: Location = field(default_factory=caller, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way of rewriting live code.
+
+    `steps(sites)` yields one round's steps; or `rounds` states the whole sequence, from `before`, and then
+    `--transition` does not apply. `safe` functions may stand in for old or new at any time. `rereads`: at an unclaimed
+    trap the handler reads the byte again and goes back if it is no trap any more. `offset`: where in its 64-byte line
+    a site starts. The model's name, source and first docstring line are what `list` shows.
+    """
+
+    name: str
+    says: str
+    source: str
+    steps: Steps | None = None
+    rounds: Sequence[Round] = ()
+    before: Instruction = Nop()
+    before_means: Sequence[Function] = ()
+    starts_with_new: bool = False
+    safe: Sequence[Function] = ()
+    rereads: bool = False
+    offset: int = 0
+    expects: Sequence[Expect] = ()
+    where: Location = field(default_factory=caller, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a strategy that could not be run."""
+        if (self.steps is None) == (not self.rounds):
+            raise ModelError(f"{self.name}: give either steps or rounds", self.where)
+        if not 0 <= self.offset < 64:
+            raise ModelError(f"{self.name}: offset {self.offset} is not inside a 64-byte line", self.where)
+
+
+def old_callees(sites: Sequence[Site]) -> list[Function]:
+    """The functions that the sites called before this round and call no more."""
+    kept = {site.new.calls for site in sites}
+    return list(dict.fromkeys(f for site in sites if (f := site.old.calls) is not None and f not in kept))

@@ -1,0 +1,48 @@
+"""What a strategy is checked under: which instructions it replaces by which, how often, on what machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.machines.fetch import X86_LINUX, Machine
+from models.protocol import Call, Function, Instruction, Nop
+from models.system.errors import ModelError
+
+TRANSITIONS = ("call:call", "nop:call", "call:nop")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Bounds and circumstances of one check. `without` are the labels of the steps left out.
+
+    `transition` and `rounds` are None where the strategy's own say (call:call, one round, or its own sequence).
+    `preempt` is also on when the strategy frees something.
+    """
+
+    machine: Machine = X86_LINUX
+    transition: str | None = None
+    rounds: int | None = None
+    cpus: int = 2
+    sites: int = 2
+    without: frozenset[str] = frozenset()
+    preempt: bool = False
+    nmi: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that mean nothing."""
+        if self.transition is not None and self.transition not in TRANSITIONS:
+            raise ModelError(f"unknown transition “{self.transition}”; there are {', '.join(TRANSITIONS)}")
+        for name in ("rounds", "cpus", "sites"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ModelError(f"at least one of {name} is needed, not {value}")
+
+
+def versions(transition: str, rounds: int) -> list[Instruction]:
+    """What a site holds before, and after each of `rounds` rounds: every call is of a target of its own."""
+    targets = iter(Function(name) for name in "ABCDEFGH")
+    old, new = transition.split(":")
+    kinds = [old if number % 2 == 0 else new for number in range(rounds + 1)]
+    if kinds.count("call") > 7:
+        raise ModelError(f"{rounds} rounds need more call targets than can be told apart bytewise")
+    return [Call(next(targets)) if kind == "call" else Nop() for kind in kinds]

@@ -1,0 +1,1 @@
+"""One short file per strategy; `models.library` finds them."""

@@ -1,0 +1,1 @@
+"""Transition systems: expressions, systems, the reference evaluator. Nothing about patching lives here."""

@@ -1,0 +1,57 @@
+"""What can be wrong with a model, and where: the one exception that a reader of a strategy file sees."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """A line of a source file. `line` counts from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class ModelError(Exception):
+    """A model is wrong. `where` is the line of the model's file that caused it, if one is known."""
+
+    def __init__(self, message: str, where: Location | None = None) -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.message = message
+        self.where = where
+
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+_MODELS = (str(Path(_PACKAGE) / "strategies"), str(Path(_PACKAGE) / "skeletons.py"))
+_internal: dict[str, bool] = {}
+
+
+def _is_internal(file: str) -> bool:
+    """Whether a frame belongs to the library rather than to somebody's model."""
+    known = _internal.get(file)
+    if known is None:
+        known = (file.startswith(_PACKAGE) and not file.startswith(_MODELS)) or file.startswith("<")
+        _internal[file] = known
+    return known
+
+
+def caller() -> Location:
+    """The innermost line outside this library: where a model's author wrote the thing being built.
+
+    Without such a line (the library builds something of its own accord), the line that called this function.
+    """
+    frame = sys._getframe(1)
+    nearest = frame.f_back or frame
+    outer = nearest
+    while _is_internal(outer.f_code.co_filename):
+        if outer.f_back is None:
+            return Location(nearest.f_code.co_filename, nearest.f_lineno)
+        outer = outer.f_back
+    return Location(outer.f_code.co_filename, outer.f_lineno)
+

@@ -1,0 +1,1 @@
+"""Invariants that hold for any number of CPUs, and their certificates."""
