@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.machines.cpu import ALLOCATED, NOT_ALLOCATED, Cpu, Shared, stub_content
+from models.machines.cpu import ALLOCATED, NOT_ALLOCATED, NOWHERE, Cpu, Shared, stub_content
 from models.machines.views import Text
 from models.machines.x86 import TRAP_BYTE
 from models.plan import Plan, Planned, plan
@@ -143,7 +143,7 @@ class _Patcher:
                 free = ~shared.reading if shared.reading is not None else TRUE
                 self.ask(p, cpu.grace, "starts an RCU grace period", "the RCU grace period is over", free)
             case WaitForTasks():
-                self.ask(p, cpu.owes, "starts an RCU-tasks grace period", "every task has made a voluntary switch")
+                self.ask_tasks(p)
             case WaitForHandlers():
                 self.add(p, "no CPU is inside the handler's read side", [], [], cpu.no_handlers())
             case Claim():
@@ -185,6 +185,19 @@ class _Patcher:
         assert flag is not None
         self.add(p, f"the patcher {request}", [], [(flag, 1)], part="request")
         self.add(p, done, [], [], every(self.cpu.component, ~each(flag)) & guard, part="wait")
+
+    def ask_tasks(self, p: Planned) -> None:
+        """The request covers the running tasks and those that wait, preempted, to be resumed."""
+        cpu = self.cpu
+        assert cpu.owes is not None
+        broadcast: Assignments = [(cpu.owes, 1)]
+        passed = ~cpu.owes
+        if cpu.saved is not None and cpu.saved_owes is not None:
+            broadcast.append((cpu.saved_owes, each(~(cpu.saved == NOWHERE) & ~cpu.sleeping)))
+            passed = passed & ~cpu.saved_owes
+        self.add(p, "the patcher starts an RCU-tasks grace period", [], broadcast, part="request")
+        says = "every task has made a voluntary switch"
+        self.add(p, says, [], [], every(cpu.component, each(passed)), part="wait")
 
     def claim(self, p: Planned, step: Claim) -> None:
         sites = ", ".join(str(site.index) for site in step.sites)

@@ -360,8 +360,8 @@ class Round:
 class Expect:
     """What a strategy expects of itself in one scenario, for `use_cases`: every property not named here holds.
 
-    A name is a property, or `property/kind` (`old-or-new/missed`). Unset scenario fields mean any number of CPUs and
-    sites, the default machine, and so on.
+    A name is a property, or `property/kind` (`old-or-new/missed`). The other fields choose the scenario; `transition` and
+    `rounds` do not apply to a strategy that states its own sequence.
     """
 
     violated: Sequence[str] = ()
@@ -373,6 +373,8 @@ class Expect:
     without: Sequence[str] = ()
     preempt: bool = False
     nmi: bool = False
+    cpus: int = 2
+    sites: int = 2
     where: Location = field(default_factory=caller, compare=False, repr=False)
 
 

@@ -69,6 +69,26 @@ _DELTAS = """\
             if t not in parent:
                 parent[t] = s
                 fresh.append((order, t))"""
+_LINK = '''
+def link(states, backward, moves_of, ask, {tables}):
+    halted = set()
+    for s in states:
+{lookups}
+        if {halted}:
+            halted.add(s)
+            continue
+        for move in moves_of(s & {shared_mask}):
+            t = ask(move, s)
+            if t >= 0 and t != s:
+                backward[t].append(s)
+{deltas}
+    return halted
+'''
+_LINK_LOOKUP = """\
+        e{i} = table{i}.get(s & {mask})"""
+_LINK_DELTAS = """\
+        for d, _ in e{i}:
+            backward[s + d].append(s)"""
 _HALT: Any = False  # what a table holds for an instance that halts the system
 
 
@@ -247,19 +267,29 @@ class Space:
 
     # ---- the generated loop -----------------------------------------------------------------------------------------
 
-    def loop(self) -> Any:
-        """The function that expands a list of states, unrolled for this number of instances."""
+    def _unrolled(self, name: str, body: str, lookup: str, halted: str, deltas: str) -> Any:
         count = range(len(self.instances))
-        source = _LOOP.format(
+        source = body.format(
             tables=", ".join(f"table{i}" for i in count),
-            lookups="\n".join(_LOOKUP.format(i=i, mask=self.masks[i] | self.shared_mask) for i in count),
-            halted=" or ".join(f"e{i} is False" for i in count),
+            lookups="\n".join(lookup.format(i=i, mask=self.masks[i] | self.shared_mask) for i in count),
+            halted=" or ".join(halted.format(i=i) for i in count),
             shared_mask=self.shared_mask,
-            deltas="\n".join(_DELTAS.format(i=i) for i in count),
+            deltas="\n".join(deltas.format(i=i) for i in count),
         )
         scope: dict[str, Any] = {}
-        exec(compile(source, "<search loop>", "exec"), scope)  # noqa: S102
-        return scope["expand"]
+        exec(compile(source, f"<search: {name}>", "exec"), scope)  # noqa: S102
+        return scope[name]
+
+    def loop(self) -> Any:
+        """The function that expands a list of states, unrolled for this number of instances."""
+        return self._unrolled("expand", _LOOP, _LOOKUP, "e{i} is False", _DELTAS)
+
+    def link(self) -> Any:
+        """The function that, after a complete search, records who leads to whom and returns the halted states.
+
+        A state whose successors were never computed is one that another instance halts.
+        """
+        return self._unrolled("link", _LINK, _LINK_LOOKUP, "not e{i} and not isinstance(e{i}, tuple)", _LINK_DELTAS)
 
 
 def explore(

@@ -109,6 +109,7 @@ class Cpu:
         scenario = plan.scenario
         self.machine = scenario.machine
         self.freed = set(plan.freed)
+        self.returns: dict[str, str] = {}  # the places of a handler about to return that actions lead to: where to
         places = list(dict.fromkeys(self._places()))
         self.place_type = Enum("place", tuple(places))
         here = self.place_type
@@ -135,6 +136,8 @@ class Cpu:
         sleepers = any(f.sleeps for f in self.freed)
         switches = plan.preempts or sleepers
         self.saved = builder.variable("saved", here, NOWHERE, component, says="where the waiting task is") if switches else None
+        asleep = flag("asleep", sleepers, "whether the waiting task sleeps, having made a voluntary switch")
+        self.asleep, self.sleeping = asleep, asleep if asleep is not None else FALSE
         self.saved_owes = flag("saved_owes", switches and self.owes is not None, "whether RCU-tasks waits for the waiting task")
         self.under = builder.variable("under", here, NOWHERE, component, says="what the NMI interrupted") if scenario.nmi else None
         live = every(component, each(~self._in_dead_code()))
@@ -169,9 +172,17 @@ class Cpu:
 
     def _handler_targets(self) -> Iterator[str]:
         """Where the handler's IRET can lead, other than elsewhere."""
+        policies = [table.step.policy for table in self.plan.claims]
+        goes_back = self.plan.strategy.rereads or any(policy.kind is PolicyKind.RETRY for policy in policies)
+        emulated = [policy.target for policy in policies if policy.target]
+        for table in self.plan.claims:
+            old = table.step.policy.kind is PolicyKind.EMULATE_OLD
+            if old or table.step.policy.kind is PolicyKind.EMULATE_NEW:
+                emulated += [f for f in [self.plan.versions[table.round - old].calls] if f]
         for s in range(len(self.plan.sites)):
-            yield f"at site {s}"
-            for function in self.plan.functions.values():
+            if goes_back:
+                yield f"at site {s}"
+            for function in emulated:
                 if (place := self._inside(function, s)) != ELSEWHERE:
                     yield place
         if any(not table.step.policy.pushes for table in self.plan.claims):
@@ -191,7 +202,8 @@ class Cpu:
         if stub.interrupts_off:
             yield f"at sti in {name}"
             yield f"at jmp in {name}, shadowed"
-        yield f"at jmp in {name}"
+        if not stub.interrupts_off or self.plan.scenario.nmi:
+            yield f"at jmp in {name}"
 
     def at(self, *places: str) -> Expr:
         """Whether the CPU is at one of `places`; those that this model lacks do not count."""
@@ -254,6 +266,16 @@ class Cpu:
             return TRUE
         return self.halt.is_in(("running", "asked")) | ~self.in_task
 
+    def _may_arrive(self) -> Expr:
+        """Whether code that contains sites runs.
+
+        An NMI's own code runs sites only where the interrupted CPU could not: when it is parked. Elsewhere that adds
+        no run that a delayed acknowledgement does not have too.
+        """
+        if self.halt is None:
+            return self.in_task
+        return if_else(self.in_task, self.halt.is_in(("running", "asked")), self.halt.is_in(("parked", "released")))
+
     def undefined_unless(self, exempt: Expr) -> tuple[Expr, Operand]:
         """The broadcast of a store that is undefined for every running CPU that is not `exempt` (already bound)."""
         safe = exempt | each(~self.runs)
@@ -281,6 +303,7 @@ class Cpu:
             fairness=fairness,
             choice=choice,
             marks=marks,
+            fault=any(value in ERRORS for variable, value in effects if variable is self.place and isinstance(value, str)),
         )
 
     def add_actions(self) -> None:
@@ -290,6 +313,7 @@ class Cpu:
             self._execute(site)
             if self.plan.traps:
                 self._handle(site)
+        self._iret()
         self._functions()
         self._stubs()
         self._interrupts()
@@ -306,7 +330,7 @@ class Cpu:
             target = if_else(which == s, f"at site {s}", target, self.place_type)
         self._add(
             "arrive",
-            self.at(ELSEWHERE) & self.runs,
+            self.at(ELSEWHERE) & self._may_arrive(),
             [(self.place, target)],
             "{cpu} arrives at {choice}",
             Fairness.NONE,
@@ -430,7 +454,6 @@ class Cpu:
             self._act(policy, site, self.at(handling) & self.runs, drop)
         if self.plan.strategy.rereads:
             self._reread(site)
-        self._iret(site)
 
     def _look_up(self, place: str, s: int, found: Expr, missing: Expr, drop: Assignments) -> None:
         here = self.at(place) & self.runs
@@ -483,26 +506,32 @@ class Cpu:
         if released is not FALSE and not any(a.name == name for a in self.builder.actions):
             self._dead_claim(name, here & released, s)
 
+    def _return_to(self, target: str) -> str:
+        """Where a handler is that has yet to return to `target`."""
+        place = RETURNING if target == ELSEWHERE else f"{RETURNING} to {target}"
+        self.returns[place] = target
+        return place
+
     def _act_once(self, policy: Policy, meant: Instruction | None, s: int, guard: Expr, drop: Assignments) -> None:
         """One action of the handler; `meant` is the instruction that it stands for, if it stands for one."""
         marks: list[Mark] = []
         effects: Assignments = []
         if policy.kind is PolicyKind.RETRY:
-            place, says = f"{RETURNING} to at site {s}", f"lets it go back to site {s}"
+            place, says = self._return_to(f"at site {s}"), f"lets it go back to site {s}"
         elif policy.kind is PolicyKind.REDIRECT:
             assert meant is not None
             marks, effects = self._judged((meant.calls.name,) if meant.calls else NOBODY, s)
             stub = next((stub for stub in self.plan.stubs if stub.site == s), None)
-            place = LOST if stub is None else f"{RETURNING} to {next(self._stub_places(stub))}"
+            place = LOST if stub is None else self._return_to(next(self._stub_places(stub)))
             marks += self._entering(place)
             says = f"redirects it to the stub of site {s}, which stands for “{meant}”"
         elif policy.kind is PolicyKind.SKIP or meant is None or meant.calls is None:
             marks, effects = self._judged(NOBODY, s)
-            place, says = RETURNING, f"skips the instruction at site {s}"
+            place, says = self._return_to(ELSEWHERE), f"skips the instruction at site {s}"
         else:
             inside, marks, effects = self._run(meant, s)
             inside = inside if policy.pushes else NO_RETURN
-            place = RETURNING if inside == ELSEWHERE else f"{RETURNING} to {inside}"
+            place = self._return_to(inside)
             says = f"emulates “{meant}” at site {s}" + ("" if policy.pushes else " without pushing a return address")
         self._add(
             f"handler {says}",
@@ -519,7 +548,7 @@ class Cpu:
         self._add(
             f"reread site {s}: no trap byte",
             here & ~trap,
-            [(self.place, f"{RETURNING} to at site {s}")],
+            [(self.place, self._return_to(f"at site {s}"))],
             f"{{cpu}}'s handler reads site {s} again: the trap byte is gone, so it goes back there",
             Fairness.HANDLER,
         )
@@ -531,14 +560,11 @@ class Cpu:
             Fairness.HANDLER,
         )
 
-    def _iret(self, site: SiteText) -> None:
+    def _iret(self) -> None:
         """The handler's return, to wherever it said."""
-        if site.index:
-            return
         serialised = self.view.serialised() if self.machine.iret_serialises else []
         words = ", which serialises" if self.machine.iret_serialises else ""
-        targets = {RETURNING: ELSEWHERE, **{f"{RETURNING} to {p}": p for p in self._handler_targets()}}
-        for place, target in targets.items():
+        for place, target in self.returns.items():
             where = "goes on" if target == ELSEWHERE else f"goes on {target}"
             self._add(
                 f"iret to {target}",
@@ -593,9 +619,10 @@ class Cpu:
         """The instructions of the stubs; the new target was settled when the handler acted."""
         for stub in self.plan.stubs:
             places = list(self._stub_places(stub))
+            jumps = [place for place in places if place.startswith("at jmp")]
             for place, following in zip(places, places[1:], strict=False):
-                if stub.interrupts_off and following == places[-1]:
-                    continue  # the shadowed jmp and the unshadowed one are the same instruction
+                if place in jumps:
+                    break
                 self._add(
                     f"step {place}",
                     self.at(place) & self.runs,
@@ -603,7 +630,7 @@ class Cpu:
                     f"{{cpu}} runs {place.split()[1]} in the stub of site {stub.site}",
                     Fairness.TASK,
                 )
-            for place in places[-2:] if stub.interrupts_off else places[-1:]:
+            for place in jumps:
                 for number in range(1, self.plan.rounds + 1):
                     function = self.plan.versions[number].calls
                     target = self._inside(function, stub.site) if function else ELSEWHERE
@@ -663,8 +690,8 @@ class Cpu:
     def _nmi(self, under: Read, serialised: Assignments) -> None:
         resumed: Expr = self.place
         for stub in self.plan.stubs:
-            *_, shadowed, jump = self._stub_places(stub)
             if stub.interrupts_off:
+                *_, shadowed, jump = self._stub_places(stub)
                 resumed = if_else(self.place == shadowed, jump, resumed)
         self._add(
             "nmi",
@@ -679,7 +706,7 @@ class Cpu:
             ~self.in_task & self.at(ELSEWHERE),
             effects + (serialised if self.machine.iret_serialises else []),
             "{cpu}'s NMI returns by IRET" + (", which serialises" if self.machine.iret_serialises else ""),
-            Fairness.TASK,
+            Fairness.RESUME,
         )
 
     def _tasks(self) -> None:
@@ -702,6 +729,9 @@ class Cpu:
             owes = [(self.saved_owes, self.owes), (self.owes, 0)]
             back = [(self.owes, self.saved_owes), (self.saved_owes, 0)]
             slept = [(self.saved_owes, 0), (self.owes, 0)]
+        if self.asleep is not None:
+            back.append((self.asleep, 0))
+            slept.append((self.asleep, 1))
         dropped = self.view.executed()  # what was fetched ahead is dropped; a stale view is the CPU's, not the task's
         free = (self.saved == NOWHERE) & usual
         if self.plan.preempts:

@@ -11,7 +11,7 @@ line is fetched as one; misses nothing, since every combination is allowed).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 from models.machines.fetch import Granularity, GranuleOrder, Machine, Staleness
@@ -33,11 +33,11 @@ from models.system.system import Builder, Fairness
 from models.text import Granule, Memory, Mixture, Outcome, Pick, SiteText, least, only_trap
 
 Assignments = list[tuple[Expr, Operand]]
+Value = Callable[[Read], int]  # the value that one CPU has for a variable, in some state
 
 
-def show_memory(memory: Memory) -> str:
-    """Bytes in hex; for each byte that is in flux the alternatives, as `11/51`."""
-    strings = sorted(memory)
+def show_memory(strings: Sequence[bytes]) -> str:
+    """Bytes in hex; for each byte that may be one of several the alternatives, as `11/51`."""
     return " ".join("/".join(dict.fromkeys(f"{s[i]:02x}" for s in strings)) for i in range(len(strings[0])))
 
 
@@ -49,7 +49,7 @@ class Text:
         self.memory: dict[Granule, Read] = {}
         for site in sites:
             for granule in site.granules:
-                labels = tuple(show_memory(content) for content in granule.contents)
+                labels = tuple(show_memory(sorted(content)) for content in granule.contents)
                 self.memory[granule] = builder.variable(
                     f"memory_{site.index}_{granule.start}",
                     Enum(f"bytes{site.index}_{granule.start}", labels),
@@ -64,7 +64,7 @@ class Text:
     def holds_trap(self, site: SiteText) -> Expr:
         """Whether memory has the trap byte first (surely: no store is under way)."""
         head = site.granules[0]
-        return self.memory[head].is_in([show_memory(c) for c in head.contents if only_trap(c)])
+        return self.memory[head].is_in([show_memory(sorted(c)) for c in head.contents if only_trap(c)])
 
 
 class View(ABC):
@@ -72,18 +72,34 @@ class View(ABC):
 
     def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine) -> None:
         self.builder, self.cpu, self.text, self.machine = builder, cpu, text, machine
+        self.mixtures: dict[SiteText, list[Mixture]] = {}
 
     @abstractmethod
     def possible(self, site: SiteText, outcome: Outcome) -> Expr:
         """Whether executing `site` now can have `outcome`."""
 
     @abstractmethod
-    def outcomes(self, site: SiteText) -> list[Outcome]:
-        """Every outcome that some fetch of `site` has."""
-
-    @abstractmethod
     def serialised(self) -> Assignments:
         """What serialising does to this CPU's view."""
+
+    @abstractmethod
+    def seen(self, site: SiteText, value: Value) -> str:
+        """What this CPU may fetch of `site`, byte by byte, alternatives as `e8/cc`; "" where that is plain memory."""
+
+    @abstractmethod
+    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        """Whether a fetch can take these items of the granules of `site`."""
+
+    def outcomes(self, site: SiteText) -> list[Outcome]:
+        """Every outcome that some fetch of `site` has."""
+        return list(dict.fromkeys(mixture.outcome for mixture in self.mixtures[site]))
+
+    def fetched(self, site: SiteText, outcome: Outcome, value: Value) -> bytes:
+        """Bytes that this CPU can fetch with that outcome, the first in order. Raises LookupError if there are none."""
+        for mixture in self.mixtures[site]:
+            if mixture.outcome == outcome and self.available(site, mixture.needs, value):
+                return mixture.bytes
+        raise LookupError(f"no fetch of site {site.index} is {outcome}")
 
     def executed(self) -> Assignments:
         """What executing the site does to the view."""
@@ -123,7 +139,6 @@ class StaleView(View):
         self.bytewise = machine.granularity is Granularity.BYTE
         self.items: dict[Granule, list[Memory]] = {}
         self.views: dict[Granule, Read] = {}
-        self.mixtures: dict[SiteText, list[Mixture]] = {}
         for site in text.sites:
             for granule in site.granules:
                 plain = [c for c in granule.contents if len(c) == 1]
@@ -161,9 +176,6 @@ class StaleView(View):
         views = [self.views[granule] for granule in site.granules]
         return either(*(_needed(needs, views) for needs in least(self.mixtures[site], outcome)))
 
-    def outcomes(self, site: SiteText) -> list[Outcome]:
-        return list(dict.fromkeys(mixture.outcome for mixture in self.mixtures[site]))
-
     def current(self, granule: Granule) -> Expr:
         """The mask of what memory holds now."""
         memory, view = self.text.memory[granule], self.views[granule]
@@ -182,6 +194,18 @@ class StaleView(View):
             (self.views[granule], each(self.views[granule]) | self.mask(granule, content))
             for granule, content in changed.items()
         ]
+
+    def seen(self, site: SiteText, value: Value) -> str:
+        parts = []
+        for granule in site.granules:
+            mask, items = value(self.views[granule]), self.items[granule]
+            held = [string for i, item in enumerate(items) if mask >> i & 1 for string in sorted(item)]
+            parts.append(show_memory(held))
+        return " ".join(parts)
+
+    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        views = [value(self.views[granule]) for granule in site.granules]
+        return all(view >> i & 1 for view, indices in zip(views, needs, strict=True) for i in indices)
 
     def only_trap(self, site: SiteText) -> Expr:
         head = site.granules[0]
@@ -224,7 +248,6 @@ class BufferedView(View):
             )
             for k in range(count)
         ]
-        self.mixtures: dict[SiteText, list[Mixture]] = {}
         for site in text.sites:
             picks = [
                 [Pick(frozenset({i}), s) for i, content in enumerate(granule.contents) for s in sorted(content)]
@@ -242,14 +265,26 @@ class BufferedView(View):
             ways.append(both(*(self.has(k, i) for k, indices in enumerate(needs) for i in indices)))
         return mine & either(*ways)
 
-    def outcomes(self, site: SiteText) -> list[Outcome]:
-        return list(dict.fromkeys(mixture.outcome for mixture in self.mixtures[site]))
-
     def serialised(self) -> Assignments:
         return [(self.fetching, "nothing"), *((read, 0) for read in self.read)]
 
     def executed(self) -> Assignments:
         return self.serialised()
+
+    def seen(self, site: SiteText, value: Value) -> str:
+        if self.fetching.type.show(value(self.fetching)) != f"site {site.index}":
+            return ""
+        parts = []
+        for read, granule in zip(self.read, site.granules, strict=True):
+            content = value(read)
+            unknown = " ".join(["··"] * (granule.stop - granule.start))
+            parts.append(show_memory(sorted(granule.contents[content - 1])) if content else unknown)
+        return " ".join(parts)
+
+    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        mine = self.fetching.type.show(value(self.fetching)) == f"site {site.index}"
+        read = [value(r) for r in self.read]
+        return mine and all(r == i + 1 for r, indices in zip(read, needs, strict=True) for i in indices)
 
     def only_trap(self, site: SiteText) -> Expr:
         head = site.granules[0]
@@ -331,11 +366,15 @@ class CoherentView(View):
         indices = {i for needs in least(self.mixtures[site], outcome) for part in needs for i in part}
         return memory.is_in([memory.type.show(i) for i in sorted(indices)])
 
-    def outcomes(self, site: SiteText) -> list[Outcome]:
-        return list(dict.fromkeys(mixture.outcome for mixture in self.mixtures[site]))
-
     def serialised(self) -> Assignments:
         return []
+
+    def seen(self, site: SiteText, value: Value) -> str:
+        return ""
+
+    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        held = value(self.text.memory[site.granules[0]])
+        return all(i == held for indices in needs for i in indices)
 
     def only_trap(self, site: SiteText) -> Expr:
         return self.text.holds_trap(site)

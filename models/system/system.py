@@ -76,7 +76,8 @@ class Mark:
 class Action:
     """One kind of step. `actor` is the acting component, or None for the patcher.
 
-    A choice value is part of the action's identity. `guard` enables it; `effects` happen at once.
+    A choice value is part of the action's identity. `guard` enables it; `effects` happen at once. `fault`: it leads to
+    an error state, so that it is no wonder if it never fires.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Action:
     fairness: Fairness = Fairness.NONE
     choice: Choice | None = None
     marks: tuple[Mark, ...] = ()
+    fault: bool = False
 
     @property
     def values(self) -> range:
@@ -191,6 +193,7 @@ class Builder:
         fairness: Fairness = Fairness.NONE,
         choice: Choice | None = None,
         marks: Sequence[Mark] = (),
+        fault: bool = False,
     ) -> None:
         """Add an action; `effects` assign to globals and to the actor's own variables, `broadcast` to everybody's.
 
@@ -203,7 +206,7 @@ class Builder:
                 if not isinstance(target, Read):
                     raise ModelError(f"{name}: only a variable can be assigned, not {target!r}", place)
                 made.append(Effect(target.variable, lift(value, target.type), everywhere))
-        action = Action(name, actor, lift(guard, BOOL), tuple(made), says, place, fairness, choice, tuple(marks))
+        action = Action(name, actor, lift(guard, BOOL), tuple(made), says, place, fairness, choice, tuple(marks), fault)
         if any(a.name == name for a in self.actions):
             raise ModelError(f"two actions are called “{name}”", place)
         self._check(action)

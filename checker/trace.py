@@ -1,0 +1,240 @@
+"""Traces: a path through the state space, replayed step by step on the reference evaluator and put into words.
+
+No trace is shown that the evaluator did not follow; `ReplayError` says where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checker.search.result import Path, Taken
+from models.compose import Model
+from models.machines.views import Value
+from models.system.errors import Location
+from models.system.evaluate import Evaluator, State
+from models.system.evaluate import Step as Evaluated
+from models.system.expressions import Read
+from models.system.system import Action, Invariant, Mark
+from models.text import OutcomeKind, SiteText
+
+
+class ReplayError(Exception):
+    """A trace cannot be followed: `step` (from 1) is the first that differs."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(f"step {step}: {message}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class SiteBytes:
+    """A site's bytes in one state: memory, what it decodes to, and what each CPU may fetch ("" where that is memory)."""
+
+    site: int
+    memory: str
+    decoded: str
+    seen: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """One step in words. `instance` is the acting CPU, None for the patcher; `changes` maps variables to before, after."""
+
+    action: str
+    instance: int | None
+    choice: int
+    says: str
+    changes: dict[str, tuple[str, str]]
+    bytes: tuple[SiteBytes, ...]
+    where: Location
+
+    @property
+    def actor(self) -> str:
+        return "patcher" if self.instance is None else f"cpu {self.instance}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A whole trace. `why` says what is wrong at its end; the last `cycle` steps repeat for ever; `conjunct` is false."""
+
+    property: str
+    kind: str
+    steps: tuple[TraceStep, ...]
+    why: str
+    conjunct: str
+    start: tuple[SiteBytes, ...]
+    cycle: int = 0
+    rests: bool = False
+
+
+class Narrator:
+    """Replays paths of one model and tells them."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.system = model.system
+        self.evaluator = Evaluator(model.system)
+        self.number = {action: k for k, action in enumerate(self.system.actions)}
+
+    def tell(self, path: Path, reason: Mark | Invariant | str, property_: str = "") -> Trace:
+        """The trace of `path`, at whose end `reason` shows. Raises ReplayError when the evaluator disagrees."""
+        states = self.follow(path.steps)
+        steps = tuple(
+            self.step(before, taken, after)
+            for before, taken, after in zip(states, path.steps, states[1:], strict=False)
+        )
+        kind, conjunct = "", ""
+        if isinstance(reason, Mark):
+            last = path.steps[-1]
+            taken = Evaluated(self.system.actions[last[0]], last[1], last[2], states[-1])
+            if reason not in self.evaluator.marks(taken, states[-2]):
+                raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
+            property_, kind, why = reason.property, reason.kind, f"{actor_name(last[1])}: {reason.says}"
+            conjunct = self.round_state(states[-2])
+        elif isinstance(reason, Invariant):
+            if reason not in self.evaluator.broken(states[-1]):
+                raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
+            property_, kind, why = reason.property, reason.kind, reason.says
+            culprit = self.culprit(reason, states[-1])
+            why = f"{actor_name(culprit)}: {why}" if culprit is not None else why
+            detail = self.torn_detail(states, path.steps)
+            why = f"{why} ({detail})" if detail else why
+            conjunct = self.place_of(culprit, states[-1]) if culprit is not None else ""
+        else:
+            why = reason
+            if path.cycle and states[-1] != states[-1 - path.cycle]:
+                raise ReplayError(len(steps), "the evaluator does not come back to where the cycle began")
+            if self.evaluator.halted(states[-1]):
+                raise ReplayError(len(steps), "the evaluator finds an error state where the patcher is said to wait")
+            conjunct = f"the patcher waits at “{self.show('patcher', states[-1])}”"
+        return Trace(property_, kind, steps, why, conjunct, self.bytes(states[0]), path.cycle, path.rests)
+
+    def follow(self, taken: Sequence[Taken]) -> list[State]:
+        """The states along a path, by the reference evaluator; raises ReplayError where a step is not enabled."""
+        state = self.evaluator.initial()
+        states = [state]
+        for number, (k, instance, choice) in enumerate(taken, 1):
+            action = self.system.actions[k]
+            if self.evaluator.halted(state):
+                raise ReplayError(number, "the state before it is an error state: nothing happens any more")
+            if not self.evaluator.value(action.guard, state, instance, choice):
+                raise ReplayError(number, f"“{action.name}” by {actor_name(instance)} cannot happen there")
+            state = self.evaluator.apply(action, state, instance, choice)
+            states.append(state)
+        return states
+
+    # ---- words ------------------------------------------------------------------------------------------------------
+
+    def step(self, before: State, taken: Taken, after: State) -> TraceStep:
+        k, instance, choice = taken
+        action = self.system.actions[k]
+        label = action.choice.labels[choice] if action.choice else ""
+        says = action.says.replace("{cpu}", actor_name(instance)).replace("{choice}", label)
+        detail = self.fetched(action, before, instance)
+        return TraceStep(
+            action.name,
+            instance,
+            choice,
+            says[0].upper() + says[1:] + (f": {detail}" if detail else ""),
+            self.changes(before, after),
+            self.bytes(after),
+            action.where,
+        )
+
+    def fetched(self, action: Action, before: State, instance: int | None) -> str:
+        """For an execution: the bytes that the CPU fetched, and what they decode to."""
+        if instance is None or " at site " not in action.name:
+            return ""
+        for site in self.model.plan.sites:
+            for outcome in self.model.cpu.view.outcomes(site):
+                name = {
+                    OutcomeKind.TRAP: f"trap at site {site.index}",
+                    OutcomeKind.TORN: f"torn at site {site.index}",
+                    OutcomeKind.VERSION: f"execute “{outcome}” at site {site.index}",
+                }[outcome.kind]
+                if name == action.name:
+                    code = self.model.cpu.view.fetched(site, outcome, self.reader(before, instance))
+                    shown = code[:1] if outcome.kind is OutcomeKind.TRAP else code
+                    return f"{shown.hex(' ')} = {site.explain(code)}"
+        return ""
+
+    def reader(self, state: State, instance: int) -> Value:
+        def value(variable: Read) -> int:
+            return self.evaluator.value(variable, state, actor=instance)
+
+        return value
+
+    def changes(self, before: State, after: State) -> dict[str, tuple[str, str]]:
+        found = {}
+        for variable in self.system.variables:
+            owners = [None] if variable.component is None else range(len(self.system.instances))
+            for i in owners:
+                old, new = (self.evaluator.read(s, variable.name, i) for s in (before, after))
+                if old != new:
+                    name = variable.name if i is None else f"cpu {i}.{variable.name}"
+                    found[name] = (variable.type.show(old), variable.type.show(new))
+        return found
+
+    def bytes(self, state: State) -> tuple[SiteBytes, ...]:
+        """The bytes of every site, as memory has them and as each CPU may fetch them."""
+        found = []
+        for site in self.model.plan.sites:
+            parts = []
+            plain: bytes | None = b""
+            for granule in site.granules:
+                content = self.evaluator.read(state, f"memory_{site.index}_{granule.start}")
+                parts.append(self.memory_label(site, granule.start, content))
+                held = granule.contents[content]
+                plain = plain + next(iter(held)) if plain is not None and len(held) == 1 else None
+            memory = " ".join(parts)
+            seen = []
+            for i in range(len(self.system.instances)):
+                view = self.model.cpu.view.seen(site, self.reader(state, i))
+                seen.append("" if view == memory else view)
+            decoded = "being written" if plain is None else site.explain(plain)
+            found.append(SiteBytes(site.index, memory, decoded, tuple(seen)))
+        return tuple(found)
+
+    def memory_label(self, site: SiteText, start: int, content: int) -> str:
+        name = f"memory_{site.index}_{start}"
+        variable = next(v for v in self.system.variables if v.name == name)
+        return variable.type.show(content)
+
+    def show(self, name: str, state: State) -> str:
+        variable = next(v for v in self.system.variables if v.name == name)
+        return variable.type.show(self.evaluator.read(state, name))
+
+    def round_state(self, state: State) -> str:
+        begun, returned = (self.evaluator.read(state, name) for name in ("begun", "returned"))
+        return f"rounds begun {begun}, returned {returned}"
+
+    def culprit(self, invariant: Invariant, state: State) -> int | None:
+        """The instance whose share of the invariant is false."""
+        body = invariant.holds
+        if not body.args:
+            return None
+        for i in range(len(self.system.instances)):
+            if not self.evaluator.value(body.args[0], state, actor=i, bound=i):
+                return i
+        return None
+
+    def place_of(self, instance: int, state: State) -> str:
+        places = []
+        for variable in self.system.variables:
+            if variable.name in ("place", "saved", "under"):
+                value = variable.type.show(self.evaluator.read(state, variable.name, instance))
+                if value != "nowhere":
+                    places.append(f"{variable.name} = {value}")
+        return f"cpu {instance}: {', '.join(places)}"
+
+    def torn_detail(self, states: Sequence[State], taken: Sequence[Taken]) -> str:
+        if not taken:
+            return ""
+        k, instance, _ = taken[-1]
+        action = self.system.actions[k]
+        return self.fetched(action, states[-2], instance) if action.name.startswith("torn") else ""
+
+
+def actor_name(instance: int | None) -> str:
+    return "the patcher" if instance is None else f"CPU {instance}"

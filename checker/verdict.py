@@ -1,0 +1,236 @@
+"""From one search to verdicts: for each use case, what each property's answer is and what it rests on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from checker.search.generate import Unsupported
+from checker.search.progress import check_progress
+from checker.search.python import explore
+from checker.search.result import Exploration, Limits, Path, Report
+from checker.trace import Narrator, Trace
+from models.compose import Model, compose
+from models.properties import (
+    BALANCED,
+    CLAIMED,
+    COMPLETES,
+    FREED,
+    PROPERTIES,
+    is_accepted,
+    is_required,
+)
+from models.protocol import Strategy, USE_CASES
+from models.scenario import Scenario
+from models.system.errors import ModelError
+from models.system.system import Invariant, Mark
+
+VERIFIED, VIOLATED, EXPOSED, UNKNOWN = "verified", "violated", "exposed", "unknown"
+
+
+@dataclass(frozen=True)
+class PropertyVerdict:
+    """The answer for one property in one use case.
+
+    `verdict`: verified (this finite instance, exhaustively), violated, exposed (broken in a way that the use case
+    accepts) or unknown. `kind`: how it is broken. `note`: why it holds trivially, or why it is unknown. `vacuous`:
+    what was never put to the test. `trace`: an index into the check's traces.
+    """
+
+    property: str
+    required: bool
+    verdict: str
+    kind: str = ""
+    note: str = ""
+    vacuous: tuple[str, ...] = ()
+    trace: int | None = None
+
+
+@dataclass(frozen=True)
+class UseCaseResult:
+    """All verdicts for one use case."""
+
+    use_case: str
+    verdicts: tuple[PropertyVerdict, ...]
+
+    @property
+    def violated(self) -> list[PropertyVerdict]:
+        return [v for v in self.verdicts if v.verdict == VIOLATED]
+
+    @property
+    def exposed(self) -> list[PropertyVerdict]:
+        return [v for v in self.verdicts if v.verdict == EXPOSED]
+
+    def verdict(self, property_: str) -> PropertyVerdict:
+        """The verdict on one property. Raises KeyError for an unknown one."""
+        for verdict in self.verdicts:
+            if verdict.property == property_:
+                return verdict
+        raise KeyError(property_)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A required property that is broken, with its shortest trace."""
+
+    use_case: str
+    verdict: PropertyVerdict
+    trace: Trace
+
+
+@dataclass
+class CheckResult:
+    """The outcome of checking one strategy in one scenario, for all use cases at once."""
+
+    model: Model
+    exploration: Exploration
+    results: tuple[UseCaseResult, ...]
+    traces: list[Trace]
+    idle: tuple[str, ...]  # names of actions that never fired; empty where the search is not complete
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def strategy(self) -> Strategy:
+        return self.model.plan.strategy
+
+    @property
+    def holds(self) -> bool:
+        """Whether every required property holds: nothing violated, unknown or vacuous."""
+        return self.exit_status == 0
+
+    @property
+    def exit_status(self) -> int:
+        """0 holds, 1 violated, 4 inconclusive, 5 vacuous."""
+        required = [v for result in self.results for v in result.verdicts if v.required]
+        if any(v.verdict == VIOLATED for v in required):
+            return 1
+        if any(v.verdict == UNKNOWN for v in required):
+            return 4
+        return 5 if any(v.vacuous for v in required) else 0
+
+    @property
+    def violations(self) -> list[Violation]:
+        return [
+            Violation(result.use_case, v, self.traces[v.trace])
+            for result in self.results
+            for v in result.violated
+            if v.trace is not None
+        ]
+
+    def result(self, use_case: str) -> UseCaseResult:
+        """The result for one use case. Raises KeyError for one that was not checked."""
+        for result in self.results:
+            if result.use_case == use_case:
+                return result
+        raise KeyError(use_case)
+
+
+def check(
+    strategy: Strategy | str,
+    scenario: Scenario | None = None,
+    *,
+    use_case: str | None = None,
+    limits: Limits | None = None,
+    report: Report | None = None,
+    **changes: object,
+) -> CheckResult:
+    """Check a strategy (or its name, or its file) by searching the whole space of one scenario.
+
+    `changes` are fields of the scenario (`cpus=2`, `transition="nop:call"`); `use_case` limits the answer to one.
+    Raises ModelError for whatever is wrong with the strategy, KeyError for an unknown name.
+    """
+    began = time.monotonic()
+    if isinstance(strategy, str):
+        from models.library import load
+
+        strategy = load(strategy)
+    if use_case is not None and use_case not in USE_CASES:
+        raise ModelError(f"unknown use case “{use_case}”; there are {', '.join(USE_CASES)}")
+    scenario = replace(scenario or Scenario(), **changes)  # type: ignore[arg-type]
+    model = compose(strategy, scenario)
+    try:
+        exploration, space, parent = explore(model.system, limits, report)
+        check_progress(exploration, space, parent)
+    except Unsupported as reason:
+        raise ModelError(f"{strategy.name}: the search cannot handle {reason}") from reason
+    result = judge_search(model, exploration, [use_case] if use_case else list(USE_CASES))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def judge_search(model: Model, exploration: Exploration, use_cases: Sequence[str]) -> CheckResult:
+    """The verdicts that one search supports."""
+    teller = Narrator(model)
+    judged = _Judge(model, exploration, teller)
+    results = tuple(UseCaseResult(u, tuple(judged.verdict(u, p) for p in PROPERTIES)) for u in use_cases)
+    idle = tuple(a.name for k, a in enumerate(model.system.actions) if k not in exploration.fired and not a.fault)
+    return CheckResult(model, exploration, results, judged.traces, idle if exploration.complete else ())
+
+
+Reason = Mark | Invariant | str
+
+
+class _Judge:
+    """Collects what a search found by property, and tells each trace once."""
+
+    def __init__(self, model: Model, exploration: Exploration, teller: Narrator) -> None:
+        self.model, self.exploration, self.teller = model, exploration, teller
+        self.traces: list[Trace] = []
+        self.told: dict[int, int] = {}
+        self.broken: dict[str, list[tuple[str, Path, Reason]]] = {name: [] for name in PROPERTIES}
+        for reason, path in [*exploration.marks.items(), *exploration.broken.items()]:
+            if not (isinstance(reason, Mark) and reason.premise):
+                self.broken[reason.property].append((reason.kind, path, reason))
+        if exploration.progress is not None:
+            path, says = exploration.progress
+            kind = "lasso" if path.cycle or path.rests else "deadlock"
+            self.broken[COMPLETES].append((kind, path, says))
+        for found in self.broken.values():
+            found.sort(key=lambda entry: len(entry[1].steps))
+        self.tested = {m.property for m in exploration.marks if m.premise}
+
+    def verdict(self, use_case: str, name: str) -> PropertyVerdict:
+        required = is_required(use_case, name)
+        ways = self.broken[name]
+        fatal = [way for way in ways if not is_accepted(use_case, name, way[0])]
+        if fatal or ways:
+            kind, path, reason = (fatal or ways)[0]
+            trace = self.tell(path, reason, name)
+            return PropertyVerdict(name, required, VIOLATED if fatal else EXPOSED, kind, trace=trace)
+        if not self.exploration.complete:
+            return PropertyVerdict(name, required, UNKNOWN, note=self.exploration.stopped)
+        if name == COMPLETES:
+            if not self.exploration.progress_known:
+                return PropertyVerdict(name, required, UNKNOWN, note="the question of progress was not answered")
+            return PropertyVerdict(name, required, VERIFIED)
+        note = self.trivial(name)
+        vacuous = () if note or name in self.tested else (self.untested(name),)
+        return PropertyVerdict(name, required, VERIFIED, note=note, vacuous=vacuous)
+
+    def tell(self, path: Path, reason: Reason, name: str) -> int:
+        key = id(reason)
+        if key not in self.told:
+            self.told[key] = len(self.traces)
+            self.traces.append(self.teller.tell(path, reason, name))
+        return self.told[key]
+
+    def trivial(self, name: str) -> str:
+        """Why a property holds for want of what it is about; "" where it does not."""
+        plan = self.model.plan
+        if name == CLAIMED and not plan.traps:
+            return "no trap byte is written"
+        if name == FREED and not plan.freed and not plan.stubs:
+            return "nothing is freed"
+        if name == BALANCED and not plan.functions:
+            return "nothing is called"
+        return ""
+
+    def untested(self, name: str) -> str:
+        what = {
+            CLAIMED: "no CPU ever traps",
+            FREED: "no CPU ever enters the code that is freed",
+            BALANCED: "no call is ever executed",
+        }
+        return what.get(name, "no execution ever puts it to the test")

@@ -1,0 +1,84 @@
+"""Where strategies are found: those that are shipped, by name, and a user's, by path."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from models.protocol import Strategy
+from models.system.errors import Location, ModelError
+
+
+@lru_cache(maxsize=1)
+def shipped() -> dict[str, Strategy]:
+    """Every shipped strategy by name, in the order of their files."""
+    import models.strategies as package
+
+    found: dict[str, Strategy] = {}
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for strategy in strategies_in(module):
+            if strategy.name in found:
+                raise ModelError(f"two strategies are called “{strategy.name}”", strategy.where)
+            found[strategy.name] = strategy
+    return found
+
+
+def strategies_in(module: ModuleType) -> list[Strategy]:
+    """The strategies that a module defines, in order."""
+    return [value for value in vars(module).values() if isinstance(value, Strategy)]
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` means a file rather than a shipped strategy."""
+    return name.endswith(".py") or "/" in name or ".py:" in name
+
+
+def load(name: str) -> Strategy:
+    """The strategy called `name`, or the one in the file at that path (`file.py`, or `file.py:name` for one of several).
+
+    Raises KeyError for an unknown name and ModelError, with file and line, for a file that does not work.
+    """
+    if not is_path(name):
+        return shipped()[name]
+    path, _, chosen = name.partition(".py:")
+    found = load_file(Path(path if path.endswith(".py") else f"{path}.py"))
+    if chosen:
+        matching = [s for s in found if s.name == chosen]
+        if not matching:
+            raise ModelError(f"{path}.py has no strategy called “{chosen}”; it has {', '.join(s.name for s in found)}")
+        return matching[0]
+    return found[0]
+
+
+def load_file(path: Path) -> Sequence[Strategy]:
+    """All strategies in a file; at least one. Raises ModelError."""
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file")
+    full = str(path.resolve())
+    spec = importlib.util.spec_from_file_location(f"strategy_file_{path.stem}", full)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses in the file look their module up
+    try:
+        spec.loader.exec_module(module)
+    except ModelError:
+        raise
+    except SyntaxError as error:
+        raise ModelError(f"not valid Python: {error.msg}", Location(error.filename or full, error.lineno or 1)) from error
+    except Exception as error:
+        mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
+        where = Location(full, (mine[-1].lineno if mine else 1) or 1)
+        raise ModelError(f"the file does not import: {type(error).__name__}: {error}", where) from error
+    found = strategies_in(module)
+    if not found:
+        raise ModelError("the file defines no Strategy", Location(full, 1))
+    return found
