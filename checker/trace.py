@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from checker.search.result import Path, Taken
 from models.compose import Model
 from models.machines.views import Value
+from models.properties import who
 from models.system.errors import Location
 from models.system.evaluate import Evaluator, State
 from models.system.evaluate import Step as Evaluated
@@ -91,7 +92,7 @@ class Narrator:
             if reason not in self.evaluator.marks(taken, states[-2]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
             property_, kind, why = reason.property, reason.kind, f"{actor_name(last[1])}: {reason.says}"
-            conjunct = self.round_state(states[-2])
+            conjunct = self.allowed(states[-2])
         elif isinstance(reason, Invariant):
             if reason not in self.evaluator.broken(states[-1]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
@@ -205,9 +206,12 @@ class Narrator:
         variable = next(v for v in self.system.variables if v.name == name)
         return variable.type.show(self.evaluator.read(state, name))
 
-    def round_state(self, state: State) -> str:
+    def allowed(self, state: State) -> str:
+        """The conjunct that an execution made false: what it may mean just then."""
         begun, returned = (self.evaluator.read(state, name) for name in ("begun", "returned"))
-        return f"rounds begun {begun}, returned {returned}"
+        meanings = self.model.plan.meanings[returned : begun + 1]
+        rounds = f"S[{returned}..{begun}]" if begun > returned else f"S[{begun}]"
+        return f"false: what is called is one of {rounds} = {', '.join(map(who, meanings))}"
 
     def culprit(self, invariant: Invariant, state: State) -> int | None:
         """The instance whose share of the invariant is false."""

@@ -8,12 +8,16 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from models.protocol import Strategy
-from models.system.errors import Location, ModelError
+from models.machines.fetch import machine
+from models.properties import PROPERTIES
+from models.protocol import USE_CASES, Expect, Strategy
+from models.scenario import Scenario
+from models.system.errors import Location, ModelError, ScenarioError
 
 
 @lru_cache(maxsize=1)
@@ -34,6 +38,39 @@ def shipped() -> dict[str, Strategy]:
 def strategies_in(module: ModuleType) -> list[Strategy]:
     """The strategies that a module defines, in order."""
     return [value for value in vars(module).values() if isinstance(value, Strategy)]
+
+
+def validate(strategy: Strategy) -> Strategy:
+    """`strategy`, if what it expects names things that exist. Raises ModelError at the expectation that does not."""
+    for expect in strategy.expects:
+        for name in (*expect.violated, *expect.exposed):
+            if name.partition("/")[0] not in PROPERTIES:
+                near = get_close_matches(name, PROPERTIES, 1)
+                hint = f"; did you mean “{near[0]}”?" if near else ""
+                raise ModelError(f"{strategy.name} expects something of “{name}”, which is no property{hint}", expect.where)
+        for use_case in expect.use_cases:
+            if use_case not in USE_CASES:
+                raise ModelError(f"{strategy.name}: “{use_case}” is no use case ({', '.join(USE_CASES)})", expect.where)
+        try:
+            scenario_of(strategy, expect)
+        except ScenarioError as error:
+            raise ModelError(f"{strategy.name}: {error.message}", expect.where) from error
+    return strategy
+
+
+def scenario_of(strategy: Strategy, expect: Expect) -> Scenario:
+    """The scenario that an expectation speaks of. Raises ScenarioError."""
+    own = bool(strategy.rounds)
+    return Scenario(
+        machine=machine(expect.machine),
+        transition=None if own else expect.transition,
+        rounds=None if own else expect.rounds,
+        cpus=expect.cpus,
+        sites=expect.sites,
+        without=frozenset(expect.without),
+        preempt=expect.preempt,
+        nmi=expect.nmi,
+    )
 
 
 def is_path(name: str) -> bool:
@@ -81,4 +118,4 @@ def load_file(path: Path) -> Sequence[Strategy]:
     found = strategies_in(module)
     if not found:
         raise ModelError("the file defines no Strategy", Location(full, 1))
-    return found
+    return [validate(strategy) for strategy in found]

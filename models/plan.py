@@ -41,7 +41,7 @@ from models.protocol import (
     Write,
 )
 from models.scenario import Scenario, versions
-from models.system.errors import Location, ModelError
+from models.system.errors import Location, ModelError, ScenarioError
 from models.text import AddressBook, Memory, SiteText, cuts, encode, site_address, store
 
 MOST_STEPS = 10_000
@@ -133,7 +133,7 @@ def plan(strategy: Strategy, scenario: Scenario) -> Plan:
     """Unroll `strategy`. Raises ModelError, with file and line, for whatever is wrong with it."""
     if strategy.rounds:
         if scenario.transition is not None or scenario.rounds is not None:
-            raise ModelError(f"{strategy.name} states its own sequence: --transition and --rounds do not apply")
+            raise ScenarioError(f"{strategy.name} states its own sequence: --transition and --rounds do not apply")
         transition, rounds = "own sequence", list(strategy.rounds)
         texts: list[Instruction] = [strategy.before, *(r.text for r in rounds)]
         meanings = [tuple(sorted(f.name for f in strategy.before_means)), *(r.meaning for r in rounds)]
@@ -171,7 +171,7 @@ class _Unroller:
         unknown = self.scenario.without - self.known_labels
         if unknown:
             labels = ", ".join(sorted(self.known_labels))
-            raise ModelError(f"{strategy.name} has no step “{sorted(unknown)[0]}”; it has {labels}")
+            raise ScenarioError(f"{strategy.name} has no step “{sorted(unknown)[0]}”; it has {labels}")
         self.collect_functions(pending)
         self.lay_out([p for steps in pending for p in steps])
         ends = 0

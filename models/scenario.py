@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from models.machines.fetch import X86_LINUX, Machine
 from models.protocol import Call, Function, Instruction, Nop
-from models.system.errors import ModelError
+from models.system.errors import ScenarioError
 
 TRANSITIONS = ("call:call", "nop:call", "call:nop")
 
@@ -31,11 +31,11 @@ class Scenario:
     def __post_init__(self) -> None:
         """Refuse bounds that mean nothing."""
         if self.transition is not None and self.transition not in TRANSITIONS:
-            raise ModelError(f"unknown transition “{self.transition}”; there are {', '.join(TRANSITIONS)}")
+            raise ScenarioError(f"unknown transition “{self.transition}”; there are {', '.join(TRANSITIONS)}")
         for name in ("rounds", "cpus", "sites"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ModelError(f"at least one of {name} is needed, not {value}")
+                raise ScenarioError(f"at least one of {name} is needed, not {value}")
 
 
 def versions(transition: str, rounds: int) -> list[Instruction]:
@@ -44,5 +44,5 @@ def versions(transition: str, rounds: int) -> list[Instruction]:
     old, new = transition.split(":")
     kinds = [old if number % 2 == 0 else new for number in range(rounds + 1)]
     if kinds.count("call") > 7:
-        raise ModelError(f"{rounds} rounds need more call targets than can be told apart bytewise")
+        raise ScenarioError(f"{rounds} rounds need more call targets than can be told apart bytewise")
     return [Call(next(targets)) if kind == "call" else Nop() for kind in kinds]

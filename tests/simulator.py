@@ -55,7 +55,7 @@ History = tuple[bytes, ...]  # of one site, for each byte: the distinct values t
 class Cpu(NamedTuple):
     """One CPU. `site` is where it is, or, when `returning`, where the handler's IRET leads.
 
-    `ipi`: a sync request waits for it. `count`: its references to the claim. `latest`: for each site, the latest round
+    `ipi`: a sync request waits for it. `references`: its counts of the claim. `latest`: for each site, the latest round
     whose meaning it is known to have run.
     """
 
@@ -63,7 +63,7 @@ class Cpu(NamedTuple):
     site: int
     history: tuple[History, ...]
     ipi: bool
-    count: int
+    references: int
     latest: tuple[int, ...]
 
 
@@ -222,15 +222,17 @@ class Simulator:
                 if not any(cpu.ipi for cpu in state.cpus):
                     yield Event(None, "wait", step=pc), after._replace(asked=False)
             case Claim(counted=counted):
-                cpus = tuple(cpu._replace(count=1) for cpu in state.cpus) if counted else state.cpus
+                cpus = tuple(cpu._replace(references=1) for cpu in state.cpus) if counted else state.cpus
                 yield Event(None, "claim", step=pc), after._replace(claim=planned.claim, cpus=cpus)
             case Release() if self.counted:
-                cpus = tuple(cpu._replace(count=cpu.count - 1) if cpu.count else cpu for cpu in state.cpus)
+                cpus = tuple(
+                    cpu._replace(references=cpu.references - 1) if cpu.references else cpu for cpu in state.cpus
+                )
                 yield Event(None, "release", step=pc), after._replace(cpus=cpus)
             case Release() | Discard():
                 yield Event(None, "release", step=pc), after._replace(claim=NO_CLAIM)
             case WaitForHandlers():
-                if not any(cpu.count if self.counted else cpu.place in HANDLER for cpu in state.cpus):
+                if not any(cpu.references if self.counted else cpu.place in HANDLER for cpu in state.cpus):
                     yield Event(None, "wait-handlers", step=pc), after
             case None:
                 done = planned.round
@@ -282,35 +284,38 @@ class Simulator:
         def crash(what: str, property_: str, kind: str) -> Move:
             return move(what, cpu._replace(place="crashed"), "", (property_, kind))
 
+        def unclaimed(what: str, after: Cpu) -> Move:
+            if self.strategy.rereads:
+                return move(what, after._replace(place="rereading"))
+            return crash(what, "traps-claimed", "unclaimed")
+
         match cpu.place:
             case "elsewhere":
                 for site in range(self.sites):
-                    after = state._replace(cpus=changed(state.cpus, number, cpu._replace(place="at", site=site)))
+                    _, after = move("arrive", cpu._replace(place="at", site=site))
                     yield Event(number, "arrive", site), after
             case "at":
                 for outcome in self.fetches(s, cpu.history[s]):
                     if outcome == "trap":
                         yield move("trap", cpu._replace(place="trapped"))
-                    elif outcome == "torn":
+                    elif isinstance(outcome, str):
                         yield crash("torn", "no-torn-instruction", "torn")
                     else:
                         broken, latest = self.judged(state, cpu, outcome.calls)
                         gone = cpu._replace(place="elsewhere", site=GOES_ON, latest=latest)
                         yield move("execute", gone, str(outcome), *broken)
-            case "trapped" if self.counted and cpu.count:
-                yield move("take-count", cpu._replace(place="searching", count=cpu.count + 1))
-            case "trapped" | "searching":
-                if self.counted and cpu.place == "searching" and state.claim == NO_CLAIM:
-                    yield crash("search-released", "traps-claimed", "released")
-                elif not (self.counted and cpu.place == "trapped") and self.is_claimed(state.claim, s):
-                    yield move("find", cpu._replace(place="handling"))
-                else:
-                    what = "no-count" if self.counted and cpu.place == "trapped" else "miss"
-                    count = cpu.count - (self.counted and cpu.place == "searching")
-                    if self.strategy.rereads:
-                        yield move(what, cpu._replace(place="rereading", count=count))
-                    else:
-                        yield crash(what, "traps-claimed", "unclaimed")
+            case "trapped" if self.counted and cpu.references:
+                yield move("take-count", cpu._replace(place="searching", references=cpu.references + 1))
+            case "trapped" if self.counted:
+                yield unclaimed("no-count", cpu)
+            case "searching" if state.claim == NO_CLAIM:
+                yield crash("search-released", "traps-claimed", "released")
+            case "trapped" | "searching" if self.is_claimed(state.claim, s):
+                yield move("find", cpu._replace(place="handling"))
+            case "trapped":
+                yield unclaimed("miss", cpu)
+            case "searching":
+                yield unclaimed("miss", cpu._replace(references=cpu.references - 1))
             case "handling":
                 yield self.act(state, cpu, move, crash)
             case "rereading" if state.memory[s][:1] == TRAP:
@@ -347,7 +352,9 @@ class Simulator:
         if decoded.mnemonic == Mnemonic.CALL:
             aim = self.book.name_at(decoded.near_branch_target)
             return version if version.calls and version.calls.name == aim else "torn"
-        return version if decoded.mnemonic == Mnemonic.NOP and version.calls is None and decoded.len == LENGTH else "torn"
+        return (
+            version if decoded.mnemonic == Mnemonic.NOP and version.calls is None and decoded.len == LENGTH else "torn"
+        )
 
     # ---- the trap handler -------------------------------------------------------------------------------------------
 
@@ -378,7 +385,7 @@ class Simulator:
             if claim is None or entry is None:
                 return crash("act-released", "traps-claimed", "released")
             policy = claim.policy
-        done = cpu._replace(place="returning", count=cpu.count - self.counted)
+        done = cpu._replace(place="returning", references=cpu.references - self.counted)
         if policy.kind is PolicyKind.RETRY:
             return move("retry", done)
         callee = self.stands_for(policy, entry)

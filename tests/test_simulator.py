@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -19,6 +20,7 @@ from models.protocol import (
     Claim,
     Discard,
     Function,
+    Instruction,
     Policy,
     Release,
     Site,
@@ -36,9 +38,10 @@ from models.protocol import (
 )
 from models.scenario import Scenario
 from models.skeletons import int3_update
+from models.system.errors import ModelError
 from models.system.evaluate import Evaluator, State
 from models.system.system import Action
-from tests.simulator import Cpu, Event, Simulator, Violation, explore_all, run
+from tests.simulator import Cpu, Event, Simulator, Violation, changed, explore_all, run
 from tests.simulator import State as Concrete
 
 MACHINES = (X86_LINUX, X86_CONSERVATIVE, X86_TRAP_GATE)
@@ -51,6 +54,7 @@ POLICIES = {
     "emulate a third": emulate(THIRD),
     "retry": retry,
 }
+Taken = tuple[State, frozenset[Violation]]  # of the model: where a step leads, and what it breaks
 LABELS = ("claim", "trap", "sync-1", "tail", "sync-2", "first-byte", "sync-3", "release")
 
 quick = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -78,15 +82,17 @@ def unsorted_claim(sites: Sequence[Site]) -> Iterator[Step]:
     yield from int3_update(sites[::-1], skip)
 
 
-def whole_over_trap(sites: Sequence[Site]) -> Iterator[Step]:
-    yield Claim(emulate_old, sites)
+def whole_over_trap(sites: Sequence[Site], claims: bool = True) -> Iterator[Step]:
+    if claims:
+        yield Claim(emulate_old, sites)
     for site in sites:
         yield Write(site.first_byte, TRAP)
     yield Sync()
     for site in sites:
         yield Write(site.whole, site.new)
     yield Sync()
-    yield Release()
+    if claims:
+        yield Release()
 
 
 def ranges(sites: Sequence[Site]) -> Iterator[Step]:
@@ -108,7 +114,9 @@ def text_poke(sites: Sequence[Site]) -> Iterator[Step]:
 
 STRATEGIES = (
     *(
-        strategy(f"int3, {name}{', counted' if counted else ''}", lambda sites, p=p, c=counted: int3_update(sites, p, c))
+        strategy(
+            f"int3, {name}{', counted' if counted else ''}", lambda sites, p=p, c=counted: int3_update(sites, p, c)
+        )
         for name, p in POLICIES.items()
         for counted in (False, True)
     ),
@@ -153,11 +161,11 @@ class Tracker:
         ]
         self.moves = [a for a in self.system.actions if a.actor is None]
         self.owned = self.owned_moves()
-        self.known: dict[tuple[State, str, int | None, int], tuple[State, frozenset[Violation]] | None] = {}
+        self.known: dict[tuple[State, str, int | None, int], Taken | None] = {}
         self.reset()
 
     def reset(self) -> None:
-        self.states = {self.evaluator.initial()}
+        self.states = frozenset({self.evaluator.initial()})
 
     def owned_moves(self) -> list[range]:
         """For each of the simulator's planned steps, the positions of the model's moves; fails if names differ."""
@@ -180,50 +188,55 @@ class Tracker:
 
     def follow(self, seen: Event, after: Concrete) -> None:
         """Keep the states that the model can be in after `seen`; at least one must be left."""
-        followed = self.patcher(seen) if seen.actor is None else self.cpu(seen)
-        if not followed:
-            raise Disagreement(f"the model cannot do this: {seen}")
-        self.states = {state for state, broken in followed if broken == seen.violations}
-        if not self.states:
-            raise Disagreement(f"judged otherwise by the model: {seen}, {[set(broken) for _, broken in followed]}")
-        for state in self.states:
-            self.compare_memory(state, seen, after)
+        self.states = self.followed(self.states, seen, after)
 
-    def take(self, state: State, action: Action, actor: int | None, choice: int) -> tuple[State, frozenset[Violation]] | None:
-        """The state after `action` and what the model says is broken by it; None if it is not enabled."""
+    def followed(self, states: frozenset[State], seen: Event, after: Concrete) -> frozenset[State]:
+        """The states that the model can be in after `seen`. Raises Disagreement if there is none."""
+        found = self.patcher(states, seen) if seen.actor is None else self.cpu(states, seen)
+        if not found:
+            raise Disagreement(f"the model cannot do this: {seen}")
+        left = frozenset(state for state, broken in found if broken == seen.violations)
+        if not left:
+            raise Disagreement(f"the model judges {seen} otherwise: {[set(broken) for _, broken in found]}")
+        for state in left:
+            self.compare_memory(state, seen, after)
+        return left
+
+    def take(self, state: State, action: Action, actor: int | None, choice: int = 0) -> Taken | None:
+        """The state after `action` and what the model says is broken by it; None if it is not enabled. Remembered."""
         key = (state, action.name, actor, choice)
         if key not in self.known:
-            self.known[key] = self.taken(*key[:1], action, actor, choice)
+            value, self.known[key] = self.evaluator.value, None
+            if not self.evaluator.halted(state) and value(action.guard, state, actor, choice):
+                after = self.evaluator.apply(action, state, actor, choice)
+                marks = [m for m in action.marks if not m.premise and value(m.when, state, actor, choice)]
+                broken = (*marks, *self.evaluator.broken(after))
+                self.known[key] = after, frozenset((b.property, b.kind) for b in broken)
         return self.known[key]
 
-    def taken(self, state: State, action: Action, actor: int | None, choice: int) -> tuple[State, frozenset[Violation]] | None:
-        value = self.evaluator.value
-        if self.evaluator.halted(state) or not value(action.guard, state, actor, choice):
-            return None
-        after = self.evaluator.apply(action, state, actor, choice)
-        marks = [m for m in action.marks if not m.premise and value(m.when, state, actor, choice)]
-        return after, frozenset((b.property, b.kind) for b in (*marks, *self.evaluator.broken(after)))
+    def patcher(self, states: frozenset[State], seen: Event) -> set[Taken]:
+        """What the model does for a step of the patcher.
 
-    def patcher(self, seen: Event) -> set[tuple[State, frozenset[Violation]]]:
-        """A store's landing bytes are internal to the model, and a store that it takes as one move may be any of them."""
+        Where a store is two moves, the bytes that land in between are internal to the model. Where it is one (no more
+        than one byte changes), any of the landing bytes may be the one that matters.
+        """
         owned, found = self.owned[seen.step], set()
-        split = len(owned) == 2
-        for state in self.states:
+        landing = seen.what in ("begins", "lands", "done")
+        internal = seen.what == "lands" if len(owned) == 2 else landing
+        for state in states:
             at = state.shared[self.position]
-            must = seen.what not in ("begins", "lands", "done") or (seen.what != "lands" and split)
-            may = at in owned and not (seen.what == "lands" and split)
-            if may and (result := self.take(state, self.moves[at], None, 0)):
-                found.add(result)
-            if not must and (at in owned or at == owned.stop) and not (seen.what == "done" and at in owned):
+            if at in owned and not (internal and len(owned) == 2) and (taken := self.take(state, self.moves[at], None)):
+                found.add(taken)
+            if internal and (at == owned.stop or seen.what != "done"):
                 found.add((state, frozenset()))
         return found
 
-    def cpu(self, seen: Event) -> set[tuple[State, frozenset[Violation]]]:
+    def cpu(self, states: frozenset[State], seen: Event) -> set[Taken]:
         action = self.actions.get(self.name_of(seen))
         if action is None:
             raise Disagreement(f"the model has no action “{self.name_of(seen)}”")
         choice = seen.site if seen.what == "arrive" else 0
-        return {r for state in self.states if (r := self.take(state, action, seen.actor, choice))}
+        return {taken for state in states if (taken := self.take(state, action, seen.actor, choice))}
 
     def name_of(self, seen: Event) -> str:
         """How the model calls what the simulator did."""
@@ -305,10 +318,251 @@ def settings_drawn(draw: st.DrawFn) -> Setting:
     )
 
 
-@settings(quick, max_examples=150)
-@given(settings_drawn(), st.lists(st.binary(min_size=150, max_size=150), min_size=3, max_size=3))
-def test_every_simulated_run_is_a_run_of_the_model(setting: Setting, schedules: list[bytes]) -> None:
+def random_runs(seed: int, count: int, length: int) -> Iterator[bytes]:
+    chance = Random(seed)
+    return (chance.randbytes(length) for _ in range(count))
+
+
+def runs_all(tracker: Tracker, simulator: Simulator) -> int:
+    """Follow every run of the simulator; the number of pairs of its state and the model's states."""
+    start = (simulator.initial(), frozenset({tracker.evaluator.initial()}))
+    known, stack = {start}, [start]
+    while stack:
+        state, states = stack.pop()
+        for seen, after in simulator.moves(state):
+            pair = (after, tracker.followed(states, seen, after))
+            if pair not in known:
+                known.add(pair)
+                stack.append(pair)
+    return len(known)
+
+
+@settings(quick, max_examples=80)
+@given(settings_drawn(), st.integers(0, 2**32))
+def test_every_simulated_run_is_a_run_of_the_model(setting: Setting, seed: int) -> None:
     tracker = tracked(setting)
-    for schedule in schedules:
-        for broken in sorted(follow(tracker, tracker.simulator, schedule)):
-            event("/".join(broken))
+    broken = {v for schedule in random_runs(seed, 6, 250) for v in follow(tracker, tracker.simulator, schedule)}
+    for violation in sorted(broken):
+        event("/".join(violation))
+
+
+@pytest.mark.parametrize("made", STRATEGIES, ids=lambda made: made.name)
+def test_all_runs_at_one_cpu_and_site_are_runs_of_the_model(made: Strategy) -> None:
+    for transition in ("call:call", "nop:call"):
+        tracker = tracked(Setting(made, transition=transition))
+        assert runs_all(tracker, tracker.simulator) > 50
+
+
+# ---- the same properties are broken ---------------------------------------------------------------------------------
+
+
+def simulated(setting: Setting, kind: type[Simulator] = Simulator) -> set[Violation]:
+    return explore_all(setting.simulator(kind))[0]
+
+
+def searched(setting: Setting) -> set[Violation]:
+    """What the model's state space breaks."""
+    outcome, _, _ = explore(compose(setting.strategy, setting.scenario()).system)
+    assert outcome.complete
+    marks = {(mark.property, mark.kind) for mark in outcome.marks if not mark.premise}
+    return marks | {(invariant.property, invariant.kind) for invariant in outcome.broken}
+
+
+INT3 = ("claim", "trap", "sync", "tail new", "sync", "first new", "sync", "release")
+STEPS = (*dict.fromkeys(INT3), "first old", "tail old", "whole new", "whole old")
+
+
+def steps_of(names: Sequence[str], policy: Policy, counted: bool) -> Steps:
+    """The steps called `names` at every site; a release of nothing is left out."""
+
+    def steps(sites: Sequence[Site]) -> Iterator[Step]:
+        claimed = False
+        for name in names:
+            if name == "claim":
+                yield Claim(policy, sites, counted)
+                claimed = True
+            elif name == "release":
+                if claimed:
+                    yield Release()
+                claimed = False
+            elif name == "sync":
+                yield Sync()
+            else:
+                for site in sites:
+                    place = {"first": site.first_byte, "tail": site.tail, "whole": site.whole}
+                    where, _, what = name.partition(" ")
+                    yield (
+                        Write(place[where], site.old if what == "old" else site.new)
+                        if what
+                        else Write(place["first"], TRAP)
+                    )
+
+    return steps
+
+
+@st.composite
+def names_drawn(draw: st.DrawFn) -> list[str]:
+    """Up to six steps in any order, or the int3 sequence with some steps dropped, moved or put in."""
+    if draw(st.booleans()):
+        return draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=6))
+    names = list(INT3)
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(names) - 1))
+        change = draw(st.sampled_from(("drop", "drop", "move", "add")))
+        name = names.pop(place) if change != "add" else draw(st.sampled_from(STEPS))
+        if change != "drop":
+            names.insert(draw(st.integers(0, len(names))), name)
+    return names
+
+
+@settings(quick, max_examples=100)
+@given(
+    names_drawn(),
+    st.sampled_from(tuple(POLICIES.values())),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(MACHINES),
+    st.sampled_from(TRANSITIONS),
+)
+def test_small_strategies_break_the_same_properties(
+    names: list[str], policy: Policy, counted: bool, rereads: bool, machine: Machine, transition: str
+) -> None:
+    made = strategy("drawn", steps_of(names, policy, counted), rereads)
+    setting = Setting(made, machine, transition)
+    broken = simulated(setting)
+    for violation in sorted(broken) or [("nothing",)]:
+        event("/".join(violation))
+    assert broken == searched(setting)
+
+
+INT3_OLD = strategy("int3", lambda sites: int3_update(sites, emulate_old))
+INT3_NEW = strategy("int3", lambda sites: int3_update(sites, emulate_new))
+
+
+@pytest.mark.parametrize("without", ["", "claim", "trap", "sync-1", "sync-3"])
+def test_two_cpus_break_the_same_properties(without: str) -> None:
+    setting = Setting(INT3_OLD, cpus=2, without=without)
+    assert simulated(setting) == searched(setting)
+
+
+@pytest.mark.parametrize("without", ["", *LABELS])
+def test_two_sites_break_the_same_properties(without: str) -> None:
+    setting = Setting(INT3_NEW, sites=2, without=without)
+    assert simulated(setting) == searched(setting)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+@pytest.mark.parametrize("counted", [False, True], ids=["flag", "counted"])
+def test_two_rounds_break_the_same_properties(machine: Machine, counted: bool) -> None:
+    made = strategy("two rounds", lambda sites: int3_update(sites, emulate_new, counted))
+    for without in ("", "sync-2", "sync-3", "release"):
+        setting = Setting(made, machine, rounds=2, without=without)
+        assert simulated(setting) == searched(setting)
+
+
+# ---- where the model is wrong (each of these was found by this simulator) -------------------------------------------
+
+
+def site_by_site(sites: Sequence[Site]) -> Iterator[Step]:
+    """One descriptor for one site at a time, taken over by the next site without waiting for handlers."""
+    for site in sites:
+        yield Claim(emulate_old, [site])
+        yield Write(site.first_byte, TRAP)
+        yield Sync()
+        yield Write(site.tail, site.new)
+        yield Sync()
+        yield Write(site.first_byte, site.new)
+
+
+@pytest.mark.xfail(raises=AssertionError, strict=True, reason="the handler acts on another site's claim")
+def test_a_handler_must_not_act_on_a_claim_that_has_been_taken_over_by_another_site() -> None:
+    setting = Setting(strategy("site by site", site_by_site, rereads=True), sites=2)
+    assert ("traps-claimed", "released") in simulated(setting)
+    assert simulated(setting) == searched(setting)
+
+
+@pytest.mark.xfail(raises=Disagreement, strict=True, reason="a first byte in flux passes for no trap byte")
+def test_reading_a_byte_again_while_it_is_overwritten_may_find_the_trap_byte() -> None:
+    made = strategy("whole store, re-reads", lambda sites: whole_over_trap(sites, claims=False), rereads=True)
+    tracker = tracked(Setting(made))
+    runs_all(tracker, tracker.simulator)
+
+
+def trap_and_tail_at_once(sites: Sequence[Site]) -> Iterator[Step]:
+    yield Claim(skip, sites)
+    for site in sites:
+        yield Write(site.whole, TRAP + b"\x11\x22\x33\x44")
+
+
+@pytest.mark.xfail(raises=ModelError, strict=True, reason="it is not known to be a trap byte")
+def test_a_longer_store_may_start_with_the_trap_byte() -> None:
+    setting = Setting(strategy("trap and tail at once", trap_and_tail_at_once))
+    assert simulated(setting) == searched(setting)
+
+
+def two_policies(sites: Sequence[Site]) -> Iterator[Step]:
+    yield Claim(skip, sites)
+    yield Write(sites[0].first_byte, TRAP)
+    yield Claim(emulate_old, sites)
+
+
+@pytest.mark.xfail(raises=ModelError, strict=True, reason="two actions get the same name")
+def test_two_policies_may_come_to_the_same() -> None:
+    setting = Setting(strategy("two policies", two_policies), transition="nop:call")
+    assert simulated(setting) == searched(setting)
+
+
+# ---- a wrong simulator is noticed -----------------------------------------------------------------------------------
+
+
+class DeafToInterrupts(Simulator):
+    """Acknowledges without serialising."""
+
+    def acknowledged(self, cpu: Cpu, state: Concrete) -> Cpu:
+        return cpu._replace(ipi=False)
+
+
+class Skips(Simulator):
+    """The handler calls nobody, whatever the policy."""
+
+    def stands_for(self, policy: Policy, entry: Site | None) -> Function | None:
+        return None
+
+
+class NeverSerialises(Simulator):
+    """Neither interrupts nor IRET nor chance make a CPU forget what a byte was."""
+
+    def serialised(self, cpu: Cpu, state: Concrete) -> Cpu:
+        return cpu
+
+
+class Coherent(Simulator):
+    """Every fetch reads memory."""
+
+    def seen(self, cpu: Cpu, site: int, offset: int, value: int) -> Cpu:
+        history = changed(cpu.history[site], offset, bytes((value,)))
+        return cpu._replace(history=changed(cpu.history, site, history))
+
+
+class TakesAnyTail(Simulator):
+    """Looks at the first byte only."""
+
+    def runs(self, site: int, code: bytes) -> Instruction | str:
+        same = [text for version, text in self.legal[site].items() if version[:1] == code[:1]]
+        return same[0] if same else super().runs(site, code)
+
+
+@pytest.mark.parametrize("kind", [DeafToInterrupts, Skips, NeverSerialises, TakesAnyTail])
+def test_a_simulator_that_can_do_too_much_is_noticed(kind: type[Simulator]) -> None:
+    setting = Setting(INT3_OLD)
+    assert simulated(setting, kind) != searched(setting)
+    with pytest.raises(Disagreement):
+        runs_all(tracked(setting), setting.simulator(kind))
+    with pytest.raises(Disagreement):
+        for schedule in random_runs(1, 50, 250):
+            follow(tracked(setting), setting.simulator(kind), schedule)
+
+
+def test_a_simulator_that_can_do_too_little_is_noticed() -> None:
+    setting = Setting(strategy("whole store", whole_store))
+    assert simulated(setting, Coherent) != searched(setting)

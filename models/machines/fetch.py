@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, fields, replace
 
-from models.system.errors import ModelError
+from models.system.errors import ScenarioError
 
 
 class Granularity(enum.Enum):
@@ -81,22 +81,22 @@ class Machine:
         """Refuse points that have no meaning, so that no toggle is silently without effect."""
         if self.staleness is Staleness.STALE:
             if self.order is not GranuleOrder.ANY or self.store_order is not StoreOrder.UNORDERED:
-                raise ModelError(f"{self.name}: stale fetches have no order: order=any and store_order=unordered only")
+                raise ScenarioError(f"{self.name}: stale fetches have no order: order=any and store_order=unordered only")
         elif self.store_order is not StoreOrder.PROGRAM:
-            raise ModelError(f"{self.name}: {self.staleness.value} fetches read memory: store_order=program only")
+            raise ScenarioError(f"{self.name}: {self.staleness.value} fetches read memory: store_order=program only")
         if self.staleness is Staleness.COHERENT and self.granularity is not Granularity.INSTRUCTION:
-            raise ModelError(f"{self.name}: coherent fetches take a whole instruction: granularity=instruction only")
+            raise ScenarioError(f"{self.name}: coherent fetches take a whole instruction: granularity=instruction only")
 
     def vary(self, toggle: str, value: str) -> Machine:
-        """This machine with one toggle set, named after both. Raises ModelError for what does not exist."""
+        """This machine with one toggle set, named after both. Raises ScenarioError for what does not exist."""
         kinds = {f.name: type(getattr(self, f.name)) for f in fields(self) if f.name not in ("name", "says", "sources")}
         key = toggle.replace("-", "_")
         if key not in kinds:
-            raise ModelError(f"“{toggle}” is no toggle of a machine; there are {', '.join(sorted(kinds))}")
+            raise ScenarioError(f"“{toggle}” is no toggle of a machine; there are {', '.join(sorted(kinds))}")
         kind = kinds[key]
         table = {"on": True, "off": False} if kind is bool else {member.value: member for member in kind}
         if value not in table:
-            raise ModelError(f"{toggle}: “{value}” is none of {', '.join(table)}")
+            raise ScenarioError(f"{toggle}: “{value}” is none of {', '.join(table)}")
         return replace(self, name=f"{self.name},{toggle}={value}", **{key: table[value]})
 
 
@@ -232,15 +232,15 @@ PRESETS: dict[str, Machine] = {
 def machine(name: str) -> Machine:
     """The machine called `name`: a preset, or a preset with toggles set, as in `x86-linux,gate=trap-gate`.
 
-    Raises ModelError for an unknown preset, toggle or value.
+    Raises ScenarioError for an unknown preset, toggle or value.
     """
     preset, *changes = name.split(",")
     if preset not in PRESETS:
-        raise ModelError(f"unknown machine “{preset}”")
+        raise ScenarioError(f"unknown machine “{preset}”")
     found = PRESETS[preset]
     for change in changes:
         toggle, equals, value = change.partition("=")
         if not equals:
-            raise ModelError(f"“{change}” is not toggle=value")
+            raise ScenarioError(f"“{change}” is not toggle=value")
         found = found.vary(toggle, value)
     return found

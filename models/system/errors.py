@@ -27,6 +27,10 @@ class ModelError(Exception):
         self.where = where
 
 
+class ScenarioError(ModelError):
+    """What was asked for does not exist or does not go together; the model itself is not to blame."""
+
+
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _MODELS = (str(Path(_PACKAGE) / "strategies"), str(Path(_PACKAGE) / "skeletons.py"))
 _internal: dict[str, bool] = {}

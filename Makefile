@@ -1,0 +1,31 @@
+# Two commands from a fresh clone with nothing installed but Python 3.11, git and make:
+#   make demo   the main job        make test   lint, types, tests
+# Each has its own virtual environment.
+PYTHON ?= python3
+
+.PHONY: demo test lint catalogue clean
+
+demo: .venv-demo/ready
+	-.venv-demo/bin/check-strategy nop-then-back --use-case livepatch
+	.venv-demo/bin/check-strategy careful-call-to-call
+	.venv-demo/bin/check-strategy catalogue
+
+test: .venv-test/ready
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+	.venv-test/bin/pytest -n auto --dist loadscope
+	.venv-test/bin/check-strategy catalogue
+
+.venv-demo/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install --quiet --editable .
+	touch $@
+
+.venv-test/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv-demo .venv-test build *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,113 @@
+"""Answers for machines: the versioned JSON form (see docs/json.md), and writing files whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from checker.trace import SiteBytes, Trace, TraceStep
+from checker.verdict import CheckResult, PropertyVerdict
+
+SCHEMA = 1
+
+
+def check_to_json(result: CheckResult, name: str) -> dict[str, Any]:
+    """A check as JSON values; `name` is what the user called the strategy (a path, or a shipped name)."""
+    plan, found = result.model.plan, result.exploration
+    scenario = plan.scenario
+    return {
+        "schema": SCHEMA,
+        "strategy": result.strategy.name,
+        "model": name,
+        "machine": scenario.machine.name,
+        "transition": plan.transition,
+        "rounds": plan.rounds,
+        "cpus": scenario.cpus,
+        "sites": scenario.sites,
+        "without": sorted(scenario.without),
+        "preempt": plan.preempts,
+        "nmi": scenario.nmi,
+        "engine": {"name": found.engine, "threads": 1, "symmetry": False, "reductions": []},
+        "states": found.states,
+        "transitions": found.transitions,
+        "explored": found.states,
+        "depth": found.depth,
+        "seconds": round(result.seconds, 3),
+        "complete": found.complete,
+        "stopped": found.stopped or None,
+        "idle": list(result.idle),
+        "results": [
+            {"use_case": r.use_case, "verdicts": [verdict_to_json(v) for v in r.verdicts]} for r in result.results
+        ],
+        "traces": [trace_to_json(trace) for trace in result.traces],
+    }
+
+
+def verdict_to_json(verdict: PropertyVerdict) -> dict[str, Any]:
+    return {
+        "property": verdict.property,
+        "required": verdict.required,
+        "verdict": verdict.verdict,
+        "kind": verdict.kind or None,
+        "bound": None,
+        "note": verdict.note or None,
+        "vacuous": list(verdict.vacuous),
+        "trace": verdict.trace,
+    }
+
+
+def trace_to_json(trace: Trace) -> dict[str, Any]:
+    return {
+        "property": trace.property,
+        "kind": trace.kind or None,
+        "steps": [step_to_json(step) for step in trace.steps],
+        "cycle": trace.cycle,
+        "rests": trace.rests,
+        "why": trace.why,
+        "conjunct": trace.conjunct,
+    }
+
+
+def step_to_json(step: TraceStep) -> dict[str, Any]:
+    return {
+        "actor": step.actor,
+        "action": step.action,
+        "choice": step.choice,
+        "says": step.says,
+        "changes": {name: list(pair) for name, pair in step.changes.items()},
+        "bytes": {f"site {b.site}": _bytes_to_json(b) for b in step.bytes},
+        "source": str(step.where) if step.instance is None else None,
+    }
+
+
+def _bytes_to_json(found: SiteBytes) -> dict[str, str]:
+    seen = {f"seen by cpu {i}": view for i, view in enumerate(found.seen) if view}
+    return {"memory": found.memory, **seen}
+
+
+def write(values: dict[str, Any], target: str) -> None:
+    """Write JSON to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    write_atomically(Path(target), text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that nobody ever sees half of it. Raises OSError."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

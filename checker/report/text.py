@@ -1,0 +1,225 @@
+"""Verdicts and traces as text for a terminal of 80 columns; colour only where it is asked for."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from checker.trace import SiteBytes, Trace, TraceStep
+from checker.verdict import EXPOSED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict
+from models.scenario import Scenario
+
+WIDTH = 80
+_CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+_VERDICT_COLOUR = {VERIFIED: "green", VIOLATED: "red", EXPOSED: "yellow", UNKNOWN: "yellow"}
+
+
+class Paint:
+    """Puts colour on words, or does not."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def __call__(self, text: str, colour: str) -> str:
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.enabled else text
+
+
+PLAIN = Paint(False)
+
+
+def fill(text: str, indent: str = "", following: str | None = None) -> str:
+    """`text` wrapped at the width of the report, never inside a word."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if following is None else following,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def table(rows: Sequence[Sequence[str]], paint: Paint = PLAIN, colours: Sequence[Sequence[str]] = ()) -> str:
+    """Rows of cells in aligned columns, the first row being the header; `colours` names one for each cell, or ""."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if number == 0:
+            cells = [paint(cell, "bold") for cell in cells]
+        elif colours:
+            cells = [paint(c, colour) if colour else c for c, colour in zip(cells, colours[number - 1], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def answer(verdict: PropertyVerdict) -> str:
+    """One cell: the verdict, and how the property is broken."""
+    word = verdict.verdict.upper() if verdict.verdict == VIOLATED else verdict.verdict
+    return f"{word} ({verdict.kind})" if verdict.kind and verdict.kind != verdict.property else word
+
+
+def verdict_table(result: CheckResult, paint: Paint) -> list[str]:
+    """The table of all properties, and under it what the marks in it mean."""
+    first = result.results[0]
+    notes: list[str] = []
+    rows = [["property", "asked", *(r.use_case for r in result.results), "evidence"]]
+    colours = []
+    for k, head in enumerate(first.verdicts):
+        verdicts = [r.verdicts[k] for r in result.results]
+        remark = head.note or "; ".join(head.vacuous)
+        evidence = "trace" if all(v.trace is not None for v in verdicts) else "search"
+        if remark:
+            kind = "vacuous" if head.vacuous else "trivial" if head.verdict == VERIFIED else "limit"
+            notes.append(f"{kind}: {head.property}: {remark}")
+            evidence = kind
+        traces = [v.trace for v in verdicts if v.trace is not None]
+        if traces:
+            evidence = f"trace {traces[0] + 1}"
+        rows.append([head.property, "required" if head.required else "exposure", *map(answer, verdicts), evidence])
+        colours.append(["", "", *(_VERDICT_COLOUR[v.verdict] for v in verdicts), ""])
+    return [table(rows, paint, colours), *(fill(note, "  ", "    ") for note in dict.fromkeys(notes))]
+
+
+def applies(result: CheckResult) -> str:
+    """The one line on what the verdicts apply to."""
+    plan, scenario = result.model.plan, result.model.plan.scenario
+    parts = [
+        plan.transition,
+        plural(plan.rounds, "round"),
+        plural(scenario.cpus, "CPU"),
+        plural(scenario.sites, "site"),
+        "preemption" if plan.preempts else "no preemption",
+        "NMIs" if scenario.nmi else "no NMI",
+    ]
+    if scenario.without:
+        parts.append("without " + ", ".join(sorted(scenario.without)))
+    return ", ".join(parts)
+
+
+def evidence(result: CheckResult) -> str:
+    """What was searched, and how far."""
+    found = result.exploration
+    scope = "every interleaving" if found.complete else f"INCOMPLETE ({found.stopped})"
+    return (
+        f"{scope}: {plural(found.states, 'state')}, {plural(found.transitions, 'transition')}, depth {found.depth}; "
+        f"{found.engine} engine, no reductions, {result.seconds:.2f} s"
+    )
+
+
+def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
+    """The whole answer: table, evidence, traces."""
+    strategy, machine = result.strategy, result.model.plan.scenario.machine
+    lines = [fill(f"{paint(strategy.name, 'bold')}: {strategy.says}", following="  "), ""]
+    lines += verdict_table(result, paint)
+    lines += [
+        "",
+        fill(f"searched  {evidence(result)}", following="          "),
+        fill(f"applies to  {applies(result)}", following="            "),
+        fill(f"machine  {machine.name}: {machine.says}", following="         "),
+    ]
+    if result.idle:
+        lines.append(fill(f"warning  never happened: {', '.join(result.idle)}", following="         "))
+    shown = {v.trace for r in result.results for v in r.verdicts if v.trace is not None}
+    for number in sorted(shown):
+        lines += ["", render_trace(result.traces[number], number + 1, paint)]
+    if shown and command:
+        lines += ["", fill(f"replay  {command}", following="        ")]
+    return "\n".join(lines)
+
+
+def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
+    """One trace: a lane for each actor, numbered sentences, the bytes of the sites, and why it is wrong."""
+    kind = f" ({trace.kind})" if trace.kind else ""
+    cpus = len(trace.start[0].seen)
+    lanes = " ".join(["P", *(str(i) for i in range(cpus))])
+    title = f"Trace {number}: {trace.property}{kind}, {plural(len(trace.steps), 'step')}"
+    lines = [paint(title, "bold"), f"  #  {lanes}  (P is the patcher, then one lane for each CPU)"]
+    sites = _involved(trace)
+    lines += _bytes(trace.start, sites, " " * (len(lanes) + 7))
+    for k, step in enumerate(trace.steps, 1):
+        if trace.cycle and k == len(trace.steps) - trace.cycle + 1:
+            lines.append(paint("     from here on, for ever:", "bold"))
+        lines += _step(step, k, cpus, sites, len(lanes), k == len(trace.steps) and not trace.cycle, paint)
+    if trace.rests:
+        lines.append(paint("     from here on nothing has to happen any more", "bold"))
+    lines += [paint(fill(f"=> {trace.why}", "  ", "     "), "red")]
+    if trace.conjunct:
+        lines.append(fill(trace.conjunct, "     "))
+    return "\n".join([*lines, *_sources(trace)])
+
+
+def _involved(trace: Trace) -> list[int]:
+    """The sites that some step names; all of them if none does."""
+    named = {int(n) for step in trace.steps for n in re.findall(r"site (\d+)", step.action)}
+    return sorted(named) or [site.site for site in trace.start]
+
+
+def _step(
+    step: TraceStep, number: int, cpus: int, sites: Sequence[int], width: int, last: bool, paint: Paint
+) -> list[str]:
+    marks = ["·"] * (cpus + 1)
+    marks[0 if step.instance is None else step.instance + 1] = "●"
+    head = f"{number:3}  {' '.join(marks)}  "
+    text = fill(step.says, head, " " * len(head))
+    return [paint(text, "red") if last else text, *_bytes(step.bytes, sites, " " * (width + 7))]
+
+
+def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], indent: str) -> list[str]:
+    """For each site that matters, what memory holds; where CPUs may fetch something else, what they may fetch."""
+    lines = []
+    for site in found:
+        if site.site not in sites:
+            continue
+        lines.append(f"{indent}  site {site.site}: {site.memory} = {site.decoded}")
+        views: dict[str, list[int]] = {}
+        for cpu, seen in enumerate(site.seen):
+            if seen:
+                views.setdefault(seen, []).append(cpu)
+        for seen, who in views.items():
+            cpus = f"CPU{'s' if len(who) > 1 else ''} {' and '.join(map(str, who))}"
+            lines.append(f"{indent}    {cpus} may fetch {seen}")
+    return lines
+
+
+def short_path(file: str) -> str:
+    """A path as short as it can be said from here."""
+    relative = os.path.relpath(file)
+    return relative if not relative.startswith("../..") else file
+
+
+def _sources(trace: Trace) -> list[str]:
+    """The lines of the strategy whose steps took part."""
+    places = list(dict.fromkeys(step.where for step in trace.steps if step.instance is None))
+    if not places:
+        return []
+    lines = ["     steps of the strategy that took part:"]
+    for place in places:
+        source = linecache.getline(place.file, place.line).strip()
+        name = f"{short_path(place.file)}:{place.line}"
+        if len(name) > 40:
+            name = f"{Path(place.file).parent.name}/{Path(place.file).name}:{place.line}"
+        lines.append(f"       {name}  {source}"[:WIDTH])
+    return lines
+
+
+def options_of(scenario: Scenario) -> str:
+    """The command-line options that choose a scenario; those that have their default are left out."""
+    usual = Scenario()
+    parts = []
+    for name in ("transition", "rounds", "cpus", "sites"):
+        if getattr(scenario, name) != getattr(usual, name):
+            parts.append(f"--{name} {getattr(scenario, name)}")
+    if scenario.machine != usual.machine:
+        parts.append(f"--machine {scenario.machine.name}")
+    parts += [f"--without {label}" for label in sorted(scenario.without)]
+    parts += [f"--{name}" for name in ("preempt", "nmi") if getattr(scenario, name)]
+    return " ".join(parts)
