@@ -78,7 +78,11 @@ def met(strategy: Strategy, expect: Expect, result: CheckResult, use_case: str) 
     """How an expectation came out, given the check."""
     found = result.result(use_case)
     parts = [*(f"{name} violated" for name in expect.violated), *(f"{name} exposed" for name in expect.exposed)]
-    vacuous = [f"{v.property}: {', '.join(v.vacuous)}" for v in found.verdicts if v.vacuous and is_required(use_case, v.property)]
+    vacuous = [
+        f"{v.property}: {', '.join(v.vacuous)}"
+        for v in found.verdicts
+        if v.vacuous and is_required(use_case, v.property)
+    ]
     return Met(
         strategy.name,
         use_case,

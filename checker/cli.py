@@ -299,7 +299,11 @@ def run_list(options: Any) -> int:
             for key, says in group.items():
                 if options.what is None and width + len(says) + 4 > text.WIDTH:
                     says = says[: text.WIDTH - width - 5] + "…"
-                print(f"  {key.ljust(width)}  {says}" if options.what is None else text.fill(f"{key}: {says}", "  ", "    "))
+                print(
+                    f"  {key.ljust(width)}  {says}"
+                    if options.what is None
+                    else text.fill(f"{key}: {says}", "  ", "    ")
+                )
     return HOLDS
 
 
@@ -340,7 +344,9 @@ def _expected(names: Sequence[str], options: Any) -> int:
     if not quiet:
         seconds = time.monotonic() - began
         print(f"{len(found) - len(failed)} of {len(found)} expectations are met, {seconds:.1f} s")
-        idle = sorted({f"{met.strategy}: {name}" for met in found for name in met.idle if not met.expected.count("violated")})
+        idle = sorted(
+            {f"{met.strategy}: {name}" for met in found for name in met.idle if not met.expected.count("violated")}
+        )
         if idle:
             print(text.fill(f"warning: never happened: {'; '.join(idle)}", "", "  "))
     if not found:
@@ -423,7 +429,9 @@ def run_diff(options: Any) -> int:
         values = {
             "schema": structured.SCHEMA,
             "sides": [structured.check_to_json(r, _absolute(n)) for r, (n, _) in zip(results, sides, strict=True)],
-            "differences": [dict(zip(("use_case", "property", "first", "second"), row, strict=True)) for row in rows[1:]],
+            "differences": [
+                dict(zip(("use_case", "property", "first", "second"), row, strict=True)) for row in rows[1:]
+            ],
         }
         structured.write(values, options.json)
     if options.json != "-":

@@ -9,13 +9,16 @@ from checker.search.result import Limits
 from checker.trace import Trace
 from checker.verdict import UNKNOWN, CheckResult, check
 from models.plan import plan
+from models.properties import COMPLETES
 from models.protocol import Strategy
 from models.scenario import Scenario
 
 
 @dataclass(frozen=True)
 class Omission:
-    """The strategy without one step. `broken`: property and kind of what is violated, the shortest trace first."""
+    """The strategy without one step.
+
+    `broken`: property and kind of what is violated; safety before progress, short before long."""
 
     label: str
     line: str
@@ -38,7 +41,7 @@ def omissions(
         result = check(
             strategy, replace(scenario, without=scenario.without | {label}), use_case=use_case, limits=limits
         )
-        found = sorted(result.violations, key=lambda v: len(v.trace.steps))
+        found = sorted(result.violations, key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
         yield Omission(
             label,
             lines[label],

@@ -87,9 +87,7 @@ def _one(path: Path, narrator: Narrator, recorded: dict[str, Any], number: int) 
 
 def _whole(narrator: Narrator, recorded: dict[str, Any], taken: list[Taken]) -> Trace:
     states = narrator.follow(taken)
-    steps: list[TraceStep] = [
-        narrator.step(a, step, b) for a, step, b in zip(states, taken, states[1:], strict=False)
-    ]
+    steps: list[TraceStep] = [narrator.step(a, step, b) for a, step, b in zip(states, taken, states[1:], strict=False)]
     return Trace(
         recorded["property"],
         recorded["kind"] or "",

@@ -21,7 +21,7 @@ from models.properties import (
     is_accepted,
     is_required,
 )
-from models.protocol import Strategy, USE_CASES
+from models.protocol import USE_CASES, Strategy
 from models.scenario import Scenario
 from models.system.errors import ModelError
 from models.system.system import Invariant, Mark
@@ -180,7 +180,8 @@ class _Judge:
         self.traces: list[Trace] = []
         self.told: dict[int, int] = {}
         self.broken: dict[str, list[tuple[str, Path, Reason]]] = {name: [] for name in PROPERTIES}
-        for reason, path in [*exploration.marks.items(), *exploration.broken.items()]:
+        met: list[tuple[Mark | Invariant, Path]] = [*exploration.marks.items(), *exploration.broken.items()]
+        for reason, path in met:
             if not (isinstance(reason, Mark) and reason.premise):
                 self.broken[reason.property].append((reason.kind, path, reason))
         if exploration.progress is not None:

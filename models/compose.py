@@ -6,24 +6,24 @@ buffer for data); fresh code of a stub is fetched as written; the patcher runs o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.machines.cpu import ALLOCATED, NOT_ALLOCATED, NOWHERE, Cpu, Shared, stub_content
 from models.machines.views import Text
 from models.machines.x86 import TRAP_BYTE
 from models.plan import Plan, Planned, plan
+from models.properties import COMPLETES, who
 from models.protocol import (
     Allocate,
     Claim,
     Discard,
     Free,
     Function,
+    Meaning,
     ReadLock,
     ReadUnlock,
     Release,
     ResumeMachine,
-    Step,
     StopMachine,
     Store,
     Strategy,
@@ -32,10 +32,8 @@ from models.protocol import (
     WaitForHandlers,
     WaitForReaders,
     WaitForTasks,
-    Word,
     Write,
 )
-from models.properties import BACK, COMPLETES, who
 from models.scenario import Scenario
 from models.system.errors import Location
 from models.system.expressions import (
@@ -78,7 +76,7 @@ class _Move:
     broadcast: Assignments
 
 
-def word_value(plan: Plan, word: Word, value: Sequence[str]) -> str:
+def word_label(value: Meaning) -> str:
     """The label of a word's value."""
     return "{" + ", ".join(value) + "}"
 
@@ -104,8 +102,10 @@ class _Patcher:
         steps = [p for p in self.plan.steps if p.round == number]
         where = steps[-1].step.where if steps else self.plan.strategy.where
         means = who(self.plan.meanings[number])
-        says = f"the update returns: from now on {means} is to be called" if means != "nobody" else (
-            "the update returns: from now on nobody is to be called"
+        says = (
+            f"the update returns: from now on {means} is to be called"
+            if means != "nobody"
+            else ("the update returns: from now on nobody is to be called")
         )
         begun = [] if any(p.begins for p in steps) else [(self.shared.begun, number)]
         self.moves.append(
@@ -121,7 +121,7 @@ class _Patcher:
                 site = f" site {place.site.index}"
             case Allocate(stub=stub) | Free(code=Stub() as stub):
                 site = f" site {stub.site}"
-        begun: Assignments = [(self.shared.begun, p.round)] if p.begins and part != "done" and not part.startswith("wait") else []
+        begun: Assignments = [(self.shared.begun, p.round)] if p.begins and part != "done" else []
         name = f"{p.label}{site}{' ' + part if part else ''}"
         name = f"{name} (round {p.round})" if self.plan.rounds > 1 else name
         taken = sum(m.name == name or m.name.startswith(f"{name} #") for m in self.moves)
@@ -135,7 +135,7 @@ class _Patcher:
             case Write():
                 self.write(p, step)
             case Store(word=word):
-                label = word_value(self.plan, word, step.value)
+                label = word_label(step.value)
                 self.add(p, f"the patcher sets “{word.name}” to {label}", [(shared.words[word], label)], [])
             case Sync():
                 self.ask(p, cpu.ipi, "asks every CPU to serialise", "every CPU has serialised")
@@ -173,7 +173,12 @@ class _Patcher:
                 says = f"the patcher {'enters' if enters else 'leaves'} a read-side critical section"
                 self.add(p, says, [(shared.reading, int(enters))], [])
             case Allocate(stub=stub):
-                self.add(p, f"the patcher writes the stub of site {stub.site}", [(shared.live[stub], stub_content(p.round))], [])
+                self.add(
+                    p,
+                    f"the patcher writes the stub of site {stub.site}",
+                    [(shared.live[stub], stub_content(p.round))],
+                    [],
+                )
             case Free(code=code):
                 name = code.name if isinstance(code, Function) else f"the stub of site {code.site}"
                 self.add(p, f"the patcher frees {name}", [(shared.live[code], NOT_ALLOCATED)], [])
@@ -201,7 +206,9 @@ class _Patcher:
 
     def claim(self, p: Planned, step: Claim) -> None:
         sites = ", ".join(str(site.index) for site in step.sites)
-        says = f"the patcher claims traps at site{'s' if len(step.sites) > 1 else ''} {sites}: “{step.policy.kind.value}”"
+        says = (
+            f"the patcher claims traps at site{'s' if len(step.sites) > 1 else ''} {sites}: “{step.policy.kind.value}”"
+        )
         broadcast: Assignments = []
         if step.counted:
             assert self.cpu.count is not None
@@ -211,17 +218,20 @@ class _Patcher:
     def write(self, p: Planned, step: Write) -> None:
         site = self.plan.sites[step.place.site.index]
         machine = self.plan.scenario.machine
-        what = "the trap byte" if step.content == TRAP_BYTE else f"“{step.content}”" if not isinstance(step.content, bytes) else step.content.hex(" ")
-        over = {"first byte": "the first byte", "tail": "the tail", "whole": "the whole"}.get(step.place.name, step.place.name)
+        content = step.content
+        what = content.hex(" ") if isinstance(content, bytes) else f"“{content}”"
+        what = "the trap byte" if content == TRAP_BYTE else what
+        over = step.place.name if step.place.name.startswith("bytes") else f"the {step.place.name}"
         flux = len(p.writes) > 1
-        before = next(q.writes[-1] for q in reversed([*self.before(p, site)]))
+        before = next(q.writes[-1] for q in reversed(self.before(p, site)))
         for k, memory in enumerate(p.writes):
             last = k == len(p.writes) - 1
             part = "" if not flux else "done" if last else "begins"
             verb = "writes" if not flux else "has written" if last else "begins to write"
             says = f"the patcher {verb} {what} over {over} of site {site.index}"
             changed = self.shared.text.changed(site, memory)
-            effects: Assignments = [(self.shared.text.memory[g], self.shared.text.memory[g].type.show(c)) for g, c in changed.items()]
+            contents = {self.shared.text.memory[granule]: held for granule, held in changed.items()}
+            effects: Assignments = [(variable, variable.type.show(c)) for variable, c in contents.items()]
             broadcast = list(self.cpu.view.stored(changed))
             if machine.havoc and k == 0 and memory != before:
                 broadcast.append(self.cpu.undefined_unless(self.is_exempt(p, step, site, before)))
@@ -250,50 +260,45 @@ class _Patcher:
         return each(self.cpu.view.only_trap(site)) if place.start >= 1 else ~TRUE
 
 
+def _shared(builder: Builder, made: Plan, text: Text) -> Shared:
+    """Declare the global variables other than the text."""
+    rounds = Bits(max(1, made.rounds.bit_length()))
+    claims = Enum("claim", ("none", *(f"claim {i + 1}" for i in range(len(made.claims)))))
+    words = {}
+    for word, values in made.words.items():
+        labels = Enum(f"word {word.name}", tuple(word_label(v) for v in values))
+        says = f"whom the readers of “{word.name}” call"
+        words[word] = builder.variable(f"word_{word.name}", labels, word_label(word.initial), says=says)
+    live: dict[Stub | Function, Read] = {}
+    for function in made.freed:
+        code = Enum("code", (NOT_ALLOCATED, ALLOCATED))
+        live[function] = builder.variable(f"live_{function.name}", code, ALLOCATED, says="whether it is allocated")
+    for stub in made.stubs:
+        code = Enum("code", (NOT_ALLOCATED, *(stub_content(k + 1) for k in range(made.rounds))))
+        name = f"live_stub_{stub.site}{'_off' if stub.interrupts_off else ''}"
+        live[stub] = builder.variable(name, code, NOT_ALLOCATED, says="what the stub holds")
+    reads = made.uses(ReadLock) or made.uses(ReadUnlock)
+    return Shared(
+        text=text,
+        begun=builder.variable("begun", rounds, 0, says="rounds begun"),
+        returned=builder.variable("returned", rounds, 0, says="rounds returned"),
+        claim=builder.variable("claim", claims, "none", says="whose table the handler reads"),
+        words=words,
+        live=live,
+        reading=builder.variable("patcher_reads", BOOL, 0, says="the patcher's read-side section") if reads else None,
+    )
+
+
 def compose(strategy: Strategy, scenario: Scenario) -> Model:
     """The transition system of `strategy` in `scenario`. Raises ModelError for whatever is wrong with the strategy."""
     made = plan(strategy, scenario)
     builder = Builder(strategy.name)
     component = builder.component("cpu", scenario.cpus)
     text = Text(builder, made.sites)
-    rounds = Bits(max(1, made.rounds.bit_length()))
-    shared = Shared(
-        text=text,
-        begun=builder.variable("begun", rounds, 0, says="rounds begun"),
-        returned=builder.variable("returned", rounds, 0, says="rounds returned"),
-        claim=builder.variable(
-            "claim", Enum("claim", ("none", *(f"claim {i + 1}" for i in range(len(made.claims))))), "none", says="whose table the handler reads"
-        ),
-        words={
-            word: builder.variable(
-                f"word_{word.name}",
-                Enum(f"word {word.name}", tuple(word_value(made, word, v) for v in values)),
-                word_value(made, word, word.initial),
-                says=f"whom the readers of “{word.name}” call",
-            )
-            for word, values in made.words.items()
-        },
-        live={
-            code: builder.variable(
-                f"live_{code.name}" if isinstance(code, Function) else f"live_stub_{code.site}{'_off' if code.interrupts_off else ''}",
-                Enum(
-                    "code",
-                    (NOT_ALLOCATED, ALLOCATED)
-                    if isinstance(code, Function)
-                    else (NOT_ALLOCATED, *(stub_content(k + 1) for k in range(made.rounds))),
-                ),
-                ALLOCATED if isinstance(code, Function) else NOT_ALLOCATED,
-                says="what this code is",
-            )
-            for code in (*made.freed, *made.stubs)
-        },
-        reading=builder.variable("patcher_reads", BOOL, 0, says="whether the patcher is in a read-side section")
-        if made.uses(ReadLock) or made.uses(ReadUnlock)
-        else None,
-    )
+    shared = _shared(builder, made, text)
     cpu = Cpu(builder, component, made, shared)
     moves = _Patcher(made, cpu, shared).all_moves()
-    labels = tuple(f"{i} {move.name}" for i, move in enumerate(moves)) + ("done",)
+    labels = (*tuple(f"{i} {move.name}" for i, move in enumerate(moves)), "done")
     at = builder.variable("patcher", Enum("patcher", labels), labels[0], says="what the patcher does next")
     for i, move in enumerate(moves):
         builder.action(
@@ -308,4 +313,3 @@ def compose(strategy: Strategy, scenario: Scenario) -> Model:
     cpu.add_actions()
     builder.progress = Progress(COMPLETES, at == "done", "the patcher never takes its last step")
     return Model(made, builder.build(), cpu)
-

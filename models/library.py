@@ -47,7 +47,9 @@ def validate(strategy: Strategy) -> Strategy:
             if name.partition("/")[0] not in PROPERTIES:
                 near = get_close_matches(name, PROPERTIES, 1)
                 hint = f"; did you mean “{near[0]}”?" if near else ""
-                raise ModelError(f"{strategy.name} expects something of “{name}”, which is no property{hint}", expect.where)
+                raise ModelError(
+                    f"{strategy.name} expects something of “{name}”, which is no property{hint}", expect.where
+                )
         for use_case in expect.use_cases:
             if use_case not in USE_CASES:
                 raise ModelError(f"{strategy.name}: “{use_case}” is no use case ({', '.join(USE_CASES)})", expect.where)
@@ -110,7 +112,9 @@ def load_file(path: Path) -> Sequence[Strategy]:
     except ModelError:
         raise
     except SyntaxError as error:
-        raise ModelError(f"not valid Python: {error.msg}", Location(error.filename or full, error.lineno or 1)) from error
+        raise ModelError(
+            f"not valid Python: {error.msg}", Location(error.filename or full, error.lineno or 1)
+        ) from error
     except Exception as error:
         mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
         where = Location(full, (mine[-1].lineno if mine else 1) or 1)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.protocol import (
+    NOBODY,
     TRAP,
     Allocate,
     Call,
@@ -20,7 +21,6 @@ from models.protocol import (
     Function,
     Instruction,
     Meaning,
-    NOBODY,
     ReadLock,
     ReadUnlock,
     Release,
@@ -34,9 +34,6 @@ from models.protocol import (
     Strategy,
     Stub,
     Sync,
-    WaitForHandlers,
-    WaitForReaders,
-    WaitForTasks,
     Word,
     Write,
 )
@@ -91,18 +88,18 @@ class Plan:
     @property
     def freed(self) -> tuple[Function, ...]:
         """The functions that some step frees."""
-        return tuple(dict.fromkeys(p.step.code for p in self.steps if isinstance(p.step, Free) and isinstance(p.step.code, Function)))
+        codes = [p.step.code for p in self.steps if isinstance(p.step, Free)]
+        return tuple(dict.fromkeys(code for code in codes if isinstance(code, Function)))
 
     @property
     def stubs(self) -> tuple[Stub, ...]:
-        """The stubs that steps allocate, free or redirect to."""
-        return tuple(
-            dict.fromkeys(
-                step.stub if isinstance(step, Allocate) else step.code
-                for step in (p.step for p in self.steps)
-                if isinstance(step, Allocate) or (isinstance(step, Free) and isinstance(step.code, Stub))
-            )
-        )
+        """The stubs that steps allocate or free."""
+        found: dict[Stub, None] = {}
+        for p in self.steps:
+            match p.step:
+                case Allocate(stub=stub) | Free(code=Stub() as stub):
+                    found[stub] = None
+        return tuple(found)
 
     @property
     def counted(self) -> bool:
@@ -224,7 +221,9 @@ class _Unroller:
             if not isinstance(step, Step):
                 raise ModelError(f"{strategy.name} yields {step!r}, which is not a step", place)
             if count == MOST_STEPS:
-                raise ModelError(f"{strategy.name} has yielded {MOST_STEPS} steps in one round and goes on: it never ends", place)
+                raise ModelError(
+                    f"{strategy.name} has yielded {MOST_STEPS} steps in one round and goes on: it never ends", place
+                )
             yield step
 
     def failed(self, error: Exception) -> ModelError:
@@ -287,7 +286,9 @@ class _Unroller:
             case Free(code=Function() as function):
                 known = {v.calls for v in self.plan.versions}
                 if function not in known or function in self.freed:
-                    raise ModelError(f"this frees “{function.name}”, which was never allocated or is free already", step.where)
+                    raise ModelError(
+                        f"this frees “{function.name}”, which was never allocated or is free already", step.where
+                    )
                 self.freed.add(function)
         return True
 
@@ -301,7 +302,8 @@ class _Unroller:
             )
         if isinstance(step.content, bytes) and len(step.content) != place.stop - place.start:
             raise ModelError(
-                f"this writes {len(step.content)} bytes into {place.stop - place.start}: not the whole range", step.where
+                f"this writes {len(step.content)} bytes into {place.stop - place.start}: not the whole range",
+                step.where,
             )
 
     def check_stub(self, stub: Stub, step: Step) -> None:
@@ -340,7 +342,9 @@ class _Unroller:
                     functions.append(function)
         for function in functions:
             if made.functions.setdefault(function.name, function) != function:
-                raise ModelError(f"{strategy.name} has two different functions called “{function.name}”", strategy.where)
+                raise ModelError(
+                    f"{strategy.name} has two different functions called “{function.name}”", strategy.where
+                )
             if function.reads is not None:
                 made.words.setdefault(function.reads, [function.reads.initial])
         for function in made.functions.values():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Union
 
 from models.machines.x86 import TRAP_BYTE
 from models.system.errors import Location, ModelError, caller
@@ -70,7 +69,7 @@ class Call:
         return f"call {self.function.name}"
 
 
-Instruction = Union[Nop, Call]
+Instruction = Nop | Call
 
 
 @dataclass(frozen=True)

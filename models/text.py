@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from models.machines.fetch import Granularity, Machine, Staleness, StoreAtomicity
 from models.machines.x86 import NOPS, TRAP_BYTE, call, decode
@@ -97,7 +97,10 @@ class AddressBook:
 
     def _place(self, name: str) -> int:
         end = site_address(0, self.offset) + 5
-        seeds = [bytes((0x11 * (k + 1) & 0xFF, 0x22 + 0x30 * k & 0xFF, 0x33 + 0x40 * k & 0xFF, 0x44 - 9 * k)) for k in range(7)]
+        seeds = [
+            bytes((0x11 * (k + 1) & 0xFF, 0x22 + 0x30 * k & 0xFF, 0x33 + 0x40 * k & 0xFF, 0x44 - 9 * k))
+            for k in range(7)
+        ]
         seeds[1:1] = [bytes((0x51, 0x52, 0x73, 0x74))]
         for seed in seeds:
             address = end + int.from_bytes(seed, "little")
@@ -158,7 +161,7 @@ def cuts(length: int, address: int, ranges: Iterable[tuple[int, int]], machine: 
             ends |= {start, stop}
         if machine.staleness is Staleness.BUFFERED:
             edges = sorted(ends)
-            ends |= {(a + b) // 2 for a, b in zip(edges, edges[1:], strict=False) if b - a > 1}
+            ends |= {(a + b) // 2 for a, b in pairwise(edges) if b - a > 1}
     elif machine.granularity in widths:
         width = widths[machine.granularity]
         ends |= {offset for offset in range(1, length) if (address + offset) % width == 0}
@@ -199,8 +202,7 @@ class SiteText:
         self.address = site_address(index, offset)
         self.versions = {encode(v, self.address, length, book): v for v in versions}
         self.granules = tuple(
-            Granule(index, a, b, tuple(dict.fromkeys(project(m, a, b) for m in snapshots)))
-            for a, b in zip(ends, ends[1:], strict=False)
+            Granule(index, a, b, tuple(dict.fromkeys(project(m, a, b) for m in snapshots))) for a, b in pairwise(ends)
         )
 
     def classify(self, code: bytes) -> Outcome:
@@ -242,6 +244,4 @@ class SiteText:
 def least(mixtures: Sequence[Mixture], outcome: Outcome) -> list[tuple[frozenset[int], ...]]:
     """The minimal sets of items that make `outcome` possible."""
     needs = list(dict.fromkeys(m.needs for m in mixtures if m.outcome == outcome))
-    return [
-        n for n in needs if not any(o != n and all(a <= b for a, b in zip(o, n, strict=True)) for o in needs)
-    ]
+    return [n for n in needs if not any(o != n and all(a <= b for a, b in zip(o, n, strict=True)) for o in needs)]

@@ -252,7 +252,7 @@ def generate(system: TransitionSystem) -> Generated:
     writer.claims()
     source = "\n".join(writer.lines) + "\n"
     scope: dict[str, Any] = {}
-    exec(compile(source, f"<generated from {system.name}>", "exec"), scope)  # noqa: S102
+    exec(compile(source, f"<generated from {system.name}>", "exec"), scope)
     actions = range(len(system.actions))
 
     def per_action(prefix: str) -> dict[tuple[int, Component], Function]:

@@ -10,6 +10,7 @@ strongly connected part that honours every fairness condition (networkx does the
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -58,9 +59,7 @@ def _cannot_finish(space: Space, parent: dict[int, int]) -> int | None:
     return next((s for s in parent if s not in able and s not in halted), None)
 
 
-def _find_lasso(
-    space: Space, parent: dict[int, int], region: set[int] | None
-) -> tuple[int, list[Taken]] | None:
+def _find_lasso(space: Space, parent: dict[int, int], region: set[int] | None) -> tuple[int, list[Taken]] | None:
     """A state and a fair cycle from it (empty: it may rest there) on which the goal is never reached."""
     if region is not None and not region:
         return None
@@ -85,7 +84,9 @@ def _suspicious(space: Space) -> set[int] | None:
     for g, moves in space.moves.items():
         if space.is_goal(g) or any(m.unconditional for m in moves):
             continue
-        if not moves or not all(_consents(space, component, g, by_shared[g], moves[0].action) for component in space.system.components):
+        if not moves or not all(
+            _consents(space, component, g, by_shared[g], moves[0].action) for component in space.system.components
+        ):
             found.add(g)
     return found
 
@@ -167,13 +168,12 @@ def _fair_cycle(space: Space, states: list[int]) -> tuple[int, list[Taken]] | No
 
     graph: DiGraph[int] = networkx.DiGraph()
     enabled: dict[int, set[Group]] = {}
-    place = {s: i for i, s in enumerate(states)}
-    for state in states:
-        if not all(space.runs(i, state) for i in range(len(space.instances))):
-            continue
+    running = [s for s in states if all(space.runs(i, s) for i in range(len(space.instances)))]
+    place = {s: i for i, s in enumerate(running)}
+    for state in running:
         graph.add_node(state)
         enabled[state] = set()
-        for after, taken, group in _edges(space, state):
+        for after, _taken, group in _edges(space, state):
             if group[0].is_fair:
                 enabled[state].add(group)
             if after in place and group[0] is not Fairness.NEVER_ON_CYCLE:
@@ -189,13 +189,12 @@ def _fair_cycle(space: Space, states: list[int]) -> tuple[int, list[Taken]] | No
             for after, _, group in _edges(space, s)
             if after in members and group[0] is not Fairness.NEVER_ON_CYCLE
         }
-        bad = {s for s in part if enabled.get(s, set()) - taken_groups}
+        bad = {s for s in part if enabled[s] - taken_groups}
         if bad:
             rest = graph.subgraph(members - bad)
             pending += [sorted(p, key=place.__getitem__) for p in networkx.strongly_connected_components(rest)]
-        elif part[0] in enabled and (best is None or place[part[0]] < best[0]):
-            if len(part) > 1 or not enabled[part[0]]:
-                best = (place[part[0]], part)
+        elif (len(part) > 1 or not enabled[part[0]]) and (best is None or place[part[0]] < best[0]):
+            best = (place[part[0]], part)
     if best is None:
         return None
     return best[1][0], _walk(space, graph.subgraph(best[1]), best[1][0])
@@ -216,7 +215,7 @@ def _walk(space: Space, graph: DiGraph[int], start: int) -> list[Taken]:
     def go(target: int) -> None:
         nonlocal here
         path = networkx.shortest_path(graph, here, target)
-        for a, b in zip(path, path[1:], strict=False):
+        for a, b in itertools.pairwise(path):
             steps.append(next(taken for after, taken, _ in _edges(space, a) if after == b))
         here = target
 

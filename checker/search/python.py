@@ -32,7 +32,7 @@ class _Full(Exception):
     """More distinct shared or local values than a packed state has room for."""
 
 
-_LOOP = '''
+_LOOP = """
 def expand(frontier, parent, miss, moves_of, ask, {tables}):
     transitions, fresh_states = 0, []
     add = fresh_states.append
@@ -56,7 +56,7 @@ def expand(frontier, parent, miss, moves_of, ask, {tables}):
             for _, t in fresh:
                 add(t)
     return transitions, fresh_states
-'''
+"""
 _LOOKUP = """\
         k{i} = s & {mask}
         e{i} = table{i}.get(k{i})
@@ -69,7 +69,7 @@ _DELTAS = """\
             if t not in parent:
                 parent[t] = s
                 fresh.append((order, t))"""
-_LINK = '''
+_LINK = """
 def link(states, backward, moves_of, ask, {tables}):
     halted = set()
     for s in states:
@@ -83,7 +83,7 @@ def link(states, backward, moves_of, ask, {tables}):
                 backward[t].append(s)
 {deltas}
     return halted
-'''
+"""
 _LINK_LOOKUP = """\
         e{i} = table{i}.get(s & {mask})"""
 _LINK_DELTAS = """\
@@ -179,13 +179,15 @@ class Space:
         if not self.runs(i, state):
             self.tables[i][key] = _HALT
             return _HALT
-        if not all([self.runs(j, state) for j in range(len(self.instances))]):
+        if not all(self.runs(j, state) for j in range(len(self.instances))):
             return _HALT
         component, g, l = self.instances[i], state & self.shared_mask, self.part(i, state)
         found = self.known.get((component, g, l))
         if found is None:
             found = []
-            for action, choice, values, locals_, marks in self.code.moves[component](self.shared[g], self.local[component][l]):
+            for action, choice, values, locals_, marks in self.code.moves[component](
+                self.shared[g], self.local[component][l]
+            ):
                 self.fired.add(action)
                 self.meet(marks, state, (action, i, choice))
                 found.append((action, choice, self.intern(values), self.intern_local(component, locals_), marks))
@@ -249,7 +251,7 @@ class Space:
 
     def edges(self, state: int) -> Iterator[Edge]:
         """Every transition from `state`, in order of action, instance, choice."""
-        if not all([self.runs(i, state) for i in range(len(self.instances))]):
+        if not all(self.runs(i, state) for i in range(len(self.instances))):
             return
         found: list[tuple[tuple[int, int, int], Edge]] = []
         for move in self.moves_of(state & self.shared_mask):
@@ -277,7 +279,7 @@ class Space:
             deltas="\n".join(deltas.format(i=i) for i in count),
         )
         scope: dict[str, Any] = {}
-        exec(compile(source, f"<search: {name}>", "exec"), scope)  # noqa: S102
+        exec(compile(source, f"<search: {name}>", "exec"), scope)
         return scope[name]
 
     def loop(self) -> Any:

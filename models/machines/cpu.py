@@ -10,6 +10,7 @@ nested NMI frames); user mode; the memory management behind code that is freed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ from models.system.system import Builder, Fairness, Mark
 from models.text import OutcomeKind, SiteText
 
 if TYPE_CHECKING:
-    from models.plan import ClaimTable, Plan
+    from models.plan import Plan
 
 ELSEWHERE, NOWHERE = "elsewhere", "nowhere"
 NOT_ALLOCATED, ALLOCATED = "not allocated", "allocated"
@@ -127,19 +128,35 @@ class Cpu:
         self.ipi = flag("ipi", plan.uses(Sync), "whether a sync request waits for this CPU")
         self.grace = flag("grace", plan.uses(WaitForReaders), "whether an RCU grace period waits for this CPU")
         self.owes = flag("owes", plan.uses(WaitForTasks), "whether RCU-tasks waits for the running task")
-        self.count = builder.variable("count", Bits(2), 0, component, says="references to the claim") if plan.counted else None
+        self.count = (
+            builder.variable("count", Bits(2), 0, component, says="references to the claim") if plan.counted else None
+        )
         self.halt = (
-            builder.variable("halt", Enum("halt", ("running", "asked", "parked", "released")), "running", component, says="stop-machine")
+            builder.variable(
+                "halt",
+                Enum("halt", ("running", "asked", "parked", "released")),
+                "running",
+                component,
+                says="stop-machine",
+            )
             if plan.uses(StopMachine)
             else None
         )
         sleepers = any(f.sleeps for f in self.freed)
         switches = plan.preempts or sleepers
-        self.saved = builder.variable("saved", here, NOWHERE, component, says="where the waiting task is") if switches else None
+        self.saved = (
+            builder.variable("saved", here, NOWHERE, component, says="where the waiting task is") if switches else None
+        )
         asleep = flag("asleep", sleepers, "whether the waiting task sleeps, having made a voluntary switch")
         self.asleep, self.sleeping = asleep, asleep if asleep is not None else FALSE
-        self.saved_owes = flag("saved_owes", switches and self.owes is not None, "whether RCU-tasks waits for the waiting task")
-        self.under = builder.variable("under", here, NOWHERE, component, says="what the NMI interrupted") if scenario.nmi else None
+        self.saved_owes = flag(
+            "saved_owes", switches and self.owes is not None, "whether RCU-tasks waits for the waiting task"
+        )
+        self.under = (
+            builder.variable("under", here, NOWHERE, component, says="what the NMI interrupted")
+            if scenario.nmi
+            else None
+        )
         live = every(component, each(~self._in_dead_code()))
         builder.halted = ~both(every(component, each(~self.place.is_in(ERRORS))), live)
         self._invariants(live)
@@ -303,7 +320,9 @@ class Cpu:
             fairness=fairness,
             choice=choice,
             marks=marks,
-            fault=any(value in ERRORS for variable, value in effects if variable is self.place and isinstance(value, str)),
+            fault=any(
+                value in ERRORS for variable, value in effects if variable is self.place and isinstance(value, str)
+            ),
         )
 
     def add_actions(self) -> None:
@@ -399,7 +418,7 @@ class Cpu:
         safe = [f.name for f in self.plan.strategy.safe]
         marks: dict[tuple[str, str, str], list[Expr]] = {}
         value: Expr = latest
-        for b, e in [(b, e) for b in range(rounds + 1) for e in (b, b + 1) if e <= rounds]:
+        for b, e in [(x, y) for x in range(rounds + 1) for y in (x, x + 1) if y <= rounds]:
             now = (begun == e) & (returned == b)
             verdict = judge(meaning, meanings, e, b, safe)
             if verdict.property:
@@ -449,7 +468,9 @@ class Cpu:
             self._unclaimed(f"no count for site {s}", trapped & (self.count == 0), s, [])
             missing = ~claim.is_in([*found, "none"])
             self._look_up(f"searching site {s}", s, claim.is_in(found), missing, drop)
-            self._dead_claim(f"search a released claim for site {s}", self.at(f"searching site {s}") & (claim == "none"), s)
+            self._dead_claim(
+                f"search a released claim for site {s}", self.at(f"searching site {s}") & (claim == "none"), s
+            )
         for policy in dict.fromkeys(table.step.policy for table in self.plan.claims):
             self._act(policy, site, self.at(handling) & self.runs, drop)
         if self.plan.strategy.rereads:
@@ -602,7 +623,8 @@ class Cpu:
         for value in self.plan.words[function.reads]:
             marks, effects = self._judged(value, s)
             tracked = [f for name in value if (f := self.plan.functions.get(name)) in self.freed and f is not None]
-            for target in tracked or [None]:
+            targets: list[Function | None] = [*tracked] or [None]
+            for target in targets:
                 place = f"in {target.name}" if target else ELSEWHERE
                 label = "{" + ", ".join(value) + "}"
                 entered = f", and is in {target.name}" if target else ""
@@ -620,7 +642,7 @@ class Cpu:
         for stub in self.plan.stubs:
             places = list(self._stub_places(stub))
             jumps = [place for place in places if place.startswith("at jmp")]
-            for place, following in zip(places, places[1:], strict=False):
+            for place, following in itertools.pairwise(places):
                 if place in jumps:
                     break
                 self._add(
@@ -761,7 +783,11 @@ class Cpu:
 
     def _preemptible(self) -> list[str]:
         """Where a task may be preempted: in what is freed; everywhere with interrupts on, if asked for."""
-        candidates = [p for p in self.interruptible() if not p.startswith((ELSEWHERE, "trapped", "handling", "searching", "rereading", RETURNING))]
+        candidates = [
+            p
+            for p in self.interruptible()
+            if not p.startswith((ELSEWHERE, "trapped", "handling", "searching", "rereading", RETURNING))
+        ]
         candidates = [p for p in candidates if p not in self._section_places()]
         if self.plan.scenario.preempt:
             return candidates
@@ -775,10 +801,13 @@ class Cpu:
             self.builder.invariant(property_, kind, every(self.component, each(~self.at(place))), says)
 
         never(TORN, "torn", TORN_PLACE, "the bytes that it executed are no whole version of the instruction")
-        never(TORN, "undefined", UNDEFINED, "an instruction that may be in flight was changed: what happens is undefined")
+        never(
+            TORN, "undefined", UNDEFINED, "an instruction that may be in flight was changed: what happens is undefined"
+        )
         never(CLAIMED, "unclaimed", UNCLAIMED, "the trap finds no claim")
         never(CLAIMED, "released", DEAD_CLAIM, "the handler read a claim after its release")
         never(BALANCED, "no-return", LOST, "the return goes to whatever lies on the stack")
         if self.shared.live:
-            self.builder.invariant(FREED, "freed", live, "a PC, return address or saved PC is in code that is not allocated")
-
+            self.builder.invariant(
+                FREED, "freed", live, "a PC, return address or saved PC is in code that is not allocated"
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from models.system.errors import ScenarioError
 
@@ -81,7 +82,9 @@ class Machine:
         """Refuse points that have no meaning, so that no toggle is silently without effect."""
         if self.staleness is Staleness.STALE:
             if self.order is not GranuleOrder.ANY or self.store_order is not StoreOrder.UNORDERED:
-                raise ScenarioError(f"{self.name}: stale fetches have no order: order=any and store_order=unordered only")
+                raise ScenarioError(
+                    f"{self.name}: stale fetches have no order: order=any and store_order=unordered only"
+                )
         elif self.store_order is not StoreOrder.PROGRAM:
             raise ScenarioError(f"{self.name}: {self.staleness.value} fetches read memory: store_order=program only")
         if self.staleness is Staleness.COHERENT and self.granularity is not Granularity.INSTRUCTION:
@@ -97,7 +100,8 @@ class Machine:
         table = {"on": True, "off": False} if kind is bool else {member.value: member for member in kind}
         if value not in table:
             raise ScenarioError(f"{toggle}: “{value}” is none of {', '.join(table)}")
-        return replace(self, name=f"{self.name},{toggle}={value}", **{key: table[value]})
+        change: dict[str, Any] = {key: table[value]}
+        return replace(self, name=f"{self.name},{toggle}={value}", **change)
 
 
 _LINUX = (
@@ -106,7 +110,10 @@ _LINUX = (
     ("order", "no vendor orders the reads inside one instruction for several stores"),
     ("store_atomicity", "text_poke writes with memcpy: only single bytes are sure"),
     ("store_order", "TSO is promised for data, not for instruction fetch (Intel)"),
-    ("trap_rule", "a one-byte store of or over int3 is seen old or new, the tail behind it is ignored (hpa, lkml 2010-01)"),
+    (
+        "trap_rule",
+        "a one-byte store of or over int3 is seen old or new, the tail behind it is ignored (hpa, lkml 2010-01)",
+    ),
     ("iret_serialises", "IRET is in both vendors' lists of serialising instructions (SDM 10.3, APM 7.6.4)"),
     ("gate", "#BP uses an interrupt gate on x86-64 Linux"),
     ("havoc", "off: the stale sets already hold every mixture"),
@@ -179,7 +186,9 @@ X86_COHERENT = replace(
     staleness=Staleness.COHERENT,
     store_atomicity=StoreAtomicity.INSTRUCTION,
     store_order=StoreOrder.PROGRAM,
-    sources=_with(_LINUX, **dict.fromkeys(("granularity", "staleness", "store_atomicity"), "an idealisation: no vendor")),
+    sources=_with(
+        _LINUX, **dict.fromkeys(("granularity", "staleness", "store_atomicity"), "an idealisation: no vendor")
+    ),
 )
 X86_STALE_INSTRUCTION = replace(
     X86_LINUX,
@@ -187,7 +196,9 @@ X86_STALE_INSTRUCTION = replace(
     says="whole instructions are stored and fetched, but any since the CPU last serialised",
     granularity=Granularity.INSTRUCTION,
     store_atomicity=StoreAtomicity.INSTRUCTION,
-    sources=_with(_LINUX, **dict.fromkeys(("granularity", "store_atomicity"), "an idealisation: instructions never tear")),
+    sources=_with(
+        _LINUX, **dict.fromkeys(("granularity", "store_atomicity"), "an idealisation: instructions never tear")
+    ),
 )
 X86_BUFFERED = replace(
     X86_AMD,

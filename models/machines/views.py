@@ -113,6 +113,7 @@ class View(ABC):
     def only_trap(self, site: SiteText) -> Expr:
         """Whether this CPU, fetching now or having fetched before, can only get the trap byte first."""
 
+    @abstractmethod
     def add_actions(self, place: Expr, at: Sequence[Expr], runs: Expr) -> None:
         """Add the view's own actions; `at[i]` says that the CPU is about to execute site i."""
 
@@ -312,14 +313,15 @@ class BufferedView(View):
         """Reading one granule, ahead of time and on arrival (when the buffer of another site is thrown away)."""
         name = f"site {site.index}"
         mine, empty = self.fetching == name, self.fetching == "nothing"
-        ordered = TRUE
+        ordered: Expr = TRUE
         if self.machine.order is GranuleOrder.ASCENDING:
             ordered = both(*(self.read[j] > 0 for j in range(k)))
         go_on = mine & (self.read[k] == 0) & ordered & ~self.ends_with_trap(site)
         memory = self.text.memory[granule]
-        value: Expr = constant(1, self.read[k].type)
+        kind = self.read[k].type
+        value: Expr = constant(1, kind)
         for content in range(1, len(granule.contents)):
-            value = if_else(memory == memory.type.show(content), constant(content + 1, value.type), value)
+            value = if_else(memory == memory.type.show(content), constant(content + 1, kind), value)
         traps = (
             memory.is_in([memory.type.show(i) for i, c in enumerate(granule.contents) if only_trap(c)])
             if k == 0
@@ -330,7 +332,11 @@ class BufferedView(View):
             (self.read[j], if_else(mine & ~traps, self.read[j], 0)) for j in range(len(self.read)) if j != k
         ]
         effects: Assignments = [(self.fetching, name), (self.read[k], value), *others]
-        where = f"bytes {granule.start} to {granule.stop - 1}" if granule.stop - granule.start > 1 else f"byte {granule.start}"
+        where = (
+            f"bytes {granule.start} to {granule.stop - 1}"
+            if granule.stop - granule.start > 1
+            else f"byte {granule.start}"
+        )
         self.builder.action(
             f"prefetch {granule.start} of site {site.index}",
             actor=self.cpu,
@@ -378,6 +384,9 @@ class CoherentView(View):
 
     def only_trap(self, site: SiteText) -> Expr:
         return self.text.holds_trap(site)
+
+    def add_actions(self, place: Expr, at: Sequence[Expr], runs: Expr) -> None:
+        """Nothing: there is no view that could change."""
 
 
 def make_view(builder: Builder, cpu: Component, text: Text, machine: Machine) -> View:

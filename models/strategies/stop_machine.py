@@ -2,7 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
-from models.protocol import Expect, Free, ResumeMachine, Site, Step, StopMachine, Strategy, WaitForTasks, Write, old_callees
+from models.protocol import (
+    Expect,
+    Free,
+    ResumeMachine,
+    Site,
+    Step,
+    StopMachine,
+    Strategy,
+    WaitForTasks,
+    Write,
+    old_callees,
+)
 
 
 def update(sites: Sequence[Site]) -> Iterator[Step]:

@@ -67,7 +67,8 @@ unsorted = Strategy(
     says="as text-poke-batch, with the vector in the wrong order: the binary search misses",
     source="Linux 2aebf5ee43bf (2025-06): K7",
     steps=lambda sites: (
-        Claim(emulate_new, sites[::-1], counted=True, where=s.where) if isinstance(s, Claim) else s for s in update(sites)
+        Claim(emulate_new, sites[::-1], counted=True, where=s.where) if isinstance(s, Claim) else s
+        for s in update(sites)
     ),
     expects=(Expect(sites=2, violated=["traps-claimed", "completes"]),),
 )

@@ -58,4 +58,3 @@ def caller() -> Location:
             return Location(nearest.f_code.co_filename, nearest.f_lineno)
         outer = outer.f_back
     return Location(outer.f_code.co_filename, outer.f_lineno)
-

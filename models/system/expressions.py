@@ -57,7 +57,7 @@ class Bits:
         return str(value)
 
 
-Type = Union[Bool, Enum, Bits]
+Type = Bool | Enum | Bits
 BOOL = Bool()
 
 

@@ -219,7 +219,9 @@ class Builder:
             if variable in assigned:
                 raise ModelError(f"{action.name}: {variable.name} is assigned twice", action.where)
             assigned.add(variable)
-            assignable = variable.component is not None if effect.broadcast else variable.component in (None, action.actor)
+            assignable = (
+                variable.component is not None if effect.broadcast else variable.component in (None, action.actor)
+            )
             if not assignable:
                 raise ModelError(
                     f"{action.name}: {variable.name} belongs to "
@@ -254,7 +256,8 @@ class Builder:
         owner = binder if node.bound else action.actor
         if variable.component is not None and variable.component is not owner:
             raise ModelError(
-                f"{action.name}: whose {variable.name} is meant? Use every(…, each(…)) for other instances", action.where
+                f"{action.name}: whose {variable.name} is meant? Use every(…, each(…)) for other instances",
+                action.where,
             )
 
     def invariant(self, property_: str, kind: str, holds: Expr, says: str) -> None:
