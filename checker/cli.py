@@ -197,7 +197,7 @@ def _limits(options: Any) -> Any:
 
 
 def _paint(quiet: bool = False) -> Any:
-    from checker.report.text import Paint
+    from checker.report.layout import Paint
 
     return Paint(sys.stdout.isatty() and not quiet and "NO_COLOR" not in os.environ)
 
@@ -247,11 +247,11 @@ def run_check(options: Any) -> int:
     scenario = _scenario(options, options.machine)
     result = _checked(strategy, scenario, options)
     _keep_generated(result, options)
-    from checker.report import structured, text
+    from checker.report import files, structured, text
 
     name = options.strategy
     if options.json:
-        structured.write(structured.check_to_json(result, _absolute(name)), options.json)
+        files.write(structured.check_to_json(result, _absolute(name)), options.json)
     if options.json != "-":
         words = " ".join(filter(None, [name, text.options_of(scenario)]))
         replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
@@ -269,14 +269,14 @@ def _keep_generated(result: Any, options: Any) -> None:
     if options.keep_generated:
         from pathlib import Path
 
-        from checker.report.structured import write_atomically
+        from checker.report.files import write_atomically
         from checker.search.generate import generate
 
         write_atomically(Path(options.keep_generated), generate(result.model.system).source)
 
 
 def run_list(options: Any) -> int:
-    from checker.report import structured, text
+    from checker.report import files, layout
     from models.library import shipped
     from models.machines.fetch import PRESETS
     from models.properties import PROPERTIES
@@ -291,18 +291,18 @@ def run_list(options: Any) -> int:
     }
     chosen = {name: group for name, group in groups.items() if options.what in (None, name)}
     if options.json:
-        structured.write({"schema": structured.SCHEMA, **chosen}, options.json)
+        files.write({"schema": files.SCHEMA, **chosen}, options.json)
     if options.json != "-":
         for name, group in chosen.items():
             width = max(map(len, group))
             print(f"{name}:")
             for key, says in group.items():
-                if options.what is None and width + len(says) + 4 > text.WIDTH:
-                    says = says[: text.WIDTH - width - 5] + "…"
+                if options.what is None and width + len(says) + 4 > layout.WIDTH:
+                    says = says[: layout.WIDTH - width - 5] + "…"
                 print(
                     f"  {key.ljust(width)}  {says}"
                     if options.what is None
-                    else text.fill(f"{key}: {says}", "  ", "    ")
+                    else layout.fill(f"{key}: {says}", "  ", "    ")
                 )
     return HOLDS
 
@@ -323,7 +323,7 @@ def _expected(names: Sequence[str], options: Any) -> int:
     from dataclasses import asdict
 
     from checker.catalogue import run
-    from checker.report import structured, text
+    from checker.report import files, layout
 
     began = time.monotonic()
     paint = _paint()
@@ -335,12 +335,12 @@ def _expected(names: Sequence[str], options: Any) -> int:
             word = paint("ok  ", "green") if met.ok else paint("FAIL", "red")
             print(f"{word} {met.strategy}, {met.use_case}, {met.scenario}: {met.expected}", flush=True)
             if not met.ok:
-                print(text.fill(met.difference, "       "))
+                print(layout.fill(met.difference, "       "))
             if met.vacuous:
-                print(text.fill(f"vacuous: {met.vacuous}", "       "))
+                print(layout.fill(f"vacuous: {met.vacuous}", "       "))
     failed = [met for met in found if not met.ok]
     if options.json:
-        structured.write({"schema": structured.SCHEMA, "expectations": [asdict(met) for met in found]}, options.json)
+        files.write({"schema": files.SCHEMA, "expectations": [asdict(met) for met in found]}, options.json)
     if not quiet:
         seconds = time.monotonic() - began
         print(f"{len(found) - len(failed)} of {len(found)} expectations are met, {seconds:.1f} s")
@@ -348,7 +348,7 @@ def _expected(names: Sequence[str], options: Any) -> int:
             {f"{met.strategy}: {name}" for met in found for name in met.idle if not met.expected.count("violated")}
         )
         if idle:
-            print(text.fill(f"warning: never happened: {'; '.join(idle)}", "", "  "))
+            print(layout.fill(f"warning: never happened: {'; '.join(idle)}", "", "  "))
     if not found:
         raise UsageError("nothing is declared there: no expectation to compare with")
     statuses = [INCONCLUSIVE if met.inconclusive else VIOLATION for met in failed]
@@ -357,7 +357,7 @@ def _expected(names: Sequence[str], options: Any) -> int:
 
 def run_explain(options: Any) -> int:
     from checker.explain import omissions
-    from checker.report import structured, text
+    from checker.report import files, layout, structured, text
 
     strategy = _load(options.strategy)
     scenario = _scenario(options, options.machine)
@@ -375,7 +375,7 @@ def run_explain(options: Any) -> int:
         rows.append([omission.label, broken or unknown, length, place if len(place) < 44 else os.path.basename(place)])
     if options.json:
         values = {
-            "schema": structured.SCHEMA,
+            "schema": files.SCHEMA,
             "strategy": strategy.name,
             "use_case": use_case,
             "complete": structured.check_to_json(whole, _absolute(options.strategy)),
@@ -384,7 +384,7 @@ def run_explain(options: Any) -> int:
                 for o in found
             ],
         }
-        structured.write(values, options.json)
+        files.write(values, options.json)
     if not quiet:
         print(f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}\n")
         print(_narrow(rows, paint))
@@ -392,15 +392,15 @@ def run_explain(options: Any) -> int:
             if omission.trace is not None:
                 print(f"\n{paint(f'without {omission.label}', 'bold')}: {omission.trace.property}")
                 for k, step in enumerate(omission.trace.steps, 1):
-                    print(text.fill(f"{k:3}  {step.says}", "", "     "))
-                print(text.fill(f"=> {omission.trace.why}", "  ", "     "))
+                    print(layout.fill(f"{k:3}  {step.says}", "", "     "))
+                print(layout.fill(f"=> {omission.trace.why}", "  ", "     "))
     statuses = [INCONCLUSIVE for o in found if o.inconclusive]
     return worst([whole.exit_status, *statuses])
 
 
 def _narrow(rows: list[list[str]], paint: Any) -> str:
     """A table whose wide middle column is broken at commas, one property to a line."""
-    from checker.report.text import table
+    from checker.report.layout import table
 
     lines = [rows[0]]
     for row in rows[1:]:
@@ -411,7 +411,7 @@ def _narrow(rows: list[list[str]], paint: Any) -> str:
 
 
 def run_diff(options: Any) -> int:
-    from checker.report import structured, text
+    from checker.report import files, layout, structured, text
 
     machines = options.machine or ["x86-linux"]
     names = options.strategies
@@ -427,18 +427,18 @@ def run_diff(options: Any) -> int:
                 rows.append([a.use_case, x.property, text.answer(x), text.answer(y)])
     if options.json:
         values = {
-            "schema": structured.SCHEMA,
+            "schema": files.SCHEMA,
             "sides": [structured.check_to_json(r, _absolute(n)) for r, (n, _) in zip(results, sides, strict=True)],
             "differences": [
                 dict(zip(("use_case", "property", "first", "second"), row, strict=True)) for row in rows[1:]
             ],
         }
-        structured.write(values, options.json)
+        files.write(values, options.json)
     if options.json != "-":
         if len(rows) == 1:
             print(f"no verdict differs between {titles[0]} and {titles[1]}")
         else:
-            print(text.table(rows, _paint()))
+            print(layout.table(rows, _paint()))
     unknown = [r for r in results if not r.exploration.complete]
     return INCONCLUSIVE if unknown else HOLDS
 
@@ -462,7 +462,7 @@ def run_replay(options: Any) -> int:
 def run_new(options: Any) -> int:
     from pathlib import Path
 
-    from checker.report.structured import write_atomically
+    from checker.report.files import write_atomically
     from checker.template import fill
 
     path = Path(options.file)

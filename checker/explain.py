@@ -18,7 +18,8 @@ from models.scenario import Scenario
 class Omission:
     """The strategy without one step.
 
-    `broken`: property and kind of what is violated; safety before progress, short before long."""
+    `broken`: property and kind of what is violated; safety before progress, short before long.
+    """
 
     label: str
     line: str

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from checker.report.structured import SCHEMA, step_to_json
+from checker.report.files import SCHEMA
+from checker.report.structured import step_to_json
 from checker.search.result import Taken
 from checker.trace import Narrator, ReplayError, Trace, TraceStep
 from models.compose import compose

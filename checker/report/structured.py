@@ -1,18 +1,12 @@
-"""Answers for machines: the versioned JSON form (see docs/json.md), and writing files whole or not at all."""
+"""Answers for machines: the versioned JSON form (see docs/json.md)."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
+from checker.report.files import SCHEMA
 from checker.trace import SiteBytes, Trace, TraceStep
 from checker.verdict import CheckResult, PropertyVerdict
-
-SCHEMA = 1
 
 
 def check_to_json(result: CheckResult, name: str) -> dict[str, Any]:
@@ -87,27 +81,3 @@ def step_to_json(step: TraceStep) -> dict[str, Any]:
 def _bytes_to_json(found: SiteBytes) -> dict[str, str]:
     seen = {f"seen by cpu {i}": view for i, view in enumerate(found.seen) if view}
     return {"memory": found.memory, **seen}
-
-
-def write(values: dict[str, Any], target: str) -> None:
-    """Write JSON to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    write_atomically(Path(target), text)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that nobody ever sees half of it. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

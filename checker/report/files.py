@@ -1,0 +1,36 @@
+"""Writing answers: the version of the JSON form, and files that are complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+
+
+def write(values: dict[str, Any], target: str) -> None:
+    """Write JSON to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    write_atomically(Path(target), text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that nobody ever sees half of it. Raises OSError."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
