@@ -386,7 +386,8 @@ def run_explain(options: Any) -> int:
         }
         files.write(values, options.json)
     if not quiet:
-        print(f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}\n")
+        heading = f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}"
+        print(layout.fill(heading, "", "  ") + "\n")
         print(_narrow(rows, paint))
         for omission in found:
             if omission.trace is not None:
@@ -438,6 +439,10 @@ def run_diff(options: Any) -> int:
         if len(rows) == 1:
             print(f"no verdict differs between {titles[0]} and {titles[1]}")
         else:
+            wide = layout.table(rows)
+            if max(map(len, wide.splitlines())) > layout.WIDTH:
+                rows[0][2:] = ["first", "second"]
+                print(f"first   {titles[0]}\nsecond  {titles[1]}\n")
             print(layout.table(rows, _paint()))
     unknown = [r for r in results if not r.exploration.complete]
     return INCONCLUSIVE if unknown else HOLDS

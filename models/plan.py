@@ -21,6 +21,7 @@ from models.protocol import (
     Function,
     Instruction,
     Meaning,
+    Probe,
     ReadLock,
     ReadUnlock,
     Release,
@@ -102,6 +103,11 @@ class Plan:
         return tuple(found)
 
     @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The trap bytes that stay: their owners get the traps that nobody claims."""
+        return tuple(dict.fromkeys(v for v in self.versions if isinstance(v, Probe)))
+
+    @property
     def counted(self) -> bool:
         """Whether claims are guarded by counts on each CPU."""
         return any(table.step.counted for table in self.claims)
@@ -118,7 +124,8 @@ class Plan:
     @property
     def traps(self) -> bool:
         """Whether a trap byte is ever written."""
-        return any(p.step.content == TRAP for p in self.steps if isinstance(p.step, Write))
+        written = [p.step.content for p in self.steps if isinstance(p.step, Write)]
+        return bool(self.probes) or TRAP in written
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -338,8 +345,11 @@ class _Unroller:
                     values = made.words.setdefault(p.step.word, [p.step.word.initial])
                     if p.step.value not in values:
                         values.append(p.step.value)
-                case Write(content=Call(function=function)):
+                case Write(content=Call(function=function) | Probe(function=function)):
                     functions.append(function)
+        if len(made.probes) > 1:
+            raise ModelError(f"{strategy.name} has more than one probe: whose trap is it?", strategy.where)
+        functions += [v.over.calls for v in made.probes if v.over.calls]
         for function in functions:
             if made.functions.setdefault(function.name, function) != function:
                 raise ModelError(

@@ -69,7 +69,25 @@ class Call:
         return f"call {self.function.name}"
 
 
-Instruction = Nop | Call
+@dataclass(frozen=True)
+class Probe:
+    """A trap byte that stays, over the first byte of `over`: its owner's handler calls `function` (a kprobe).
+
+    The owner is registered for good; it gets every trap that no claim of the patcher consumes.
+    """
+
+    function: Function
+    over: Call | Nop
+
+    @property
+    def calls(self) -> Function | None:
+        return self.function
+
+    def __str__(self) -> str:
+        return f"probe {self.function.name}"
+
+
+Instruction = Nop | Call | Probe
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from itertools import pairwise, product
 
 from models.machines.fetch import Granularity, Machine, Staleness, StoreAtomicity
 from models.machines.x86 import NOPS, TRAP_BYTE, call, decode
-from models.protocol import Function, Instruction, Nop
+from models.protocol import Function, Instruction, Nop, Probe
 from models.system.errors import ModelError
 
 Memory = frozenset[bytes]  # the byte strings, all of a site's length, that memory may hold just now
@@ -120,6 +120,8 @@ def encode(instruction: Instruction, address: int, length: int, book: AddressBoo
     """The bytes of a version at `address`."""
     if isinstance(instruction, Nop):
         return NOPS[length]
+    if isinstance(instruction, Probe):
+        return TRAP_BYTE + encode(instruction.over, address, length, book)[1:]
     return call(address, book.address(instruction.function))
 
 

@@ -160,8 +160,8 @@ def _sources(trace: Trace) -> list[str]:
     for place in places:
         source = linecache.getline(place.file, place.line).strip()
         name = f"{short_path(place.file)}:{place.line}"
-        if len(name) > 40:
-            name = f"{Path(place.file).parent.name}/{Path(place.file).name}:{place.line}"
+        if len(name) > 30:
+            name = f"{Path(place.file).name}:{place.line}"
         lines.append(f"       {name}  {source}"[:WIDTH])
     return lines
 

@@ -39,6 +39,7 @@ from models.protocol import (
     Meaning,
     Policy,
     PolicyKind,
+    Probe,
     StopMachine,
     Stub,
     Sync,
@@ -338,7 +339,10 @@ class Cpu:
         self._interrupts()
         self._tasks()
         at = [self.at(f"at site {site.index}") for site in self.plan.sites]
-        self.view.add_actions(self.place, at, self.runs)
+        handler = [p for p in self.place_type.labels if p.startswith(RETURNING)] + self._handler_places()
+        # what is fetched in a handler is dropped by an IRET that serialises, before anything of it runs
+        prefetches = ~self.at(*handler) if self.machine.iret_serialises else TRUE
+        self.view.add_actions(at, self.runs, prefetches)
 
     def _arrive(self) -> None:
         sites = self.plan.sites
@@ -489,12 +493,27 @@ class Cpu:
 
     def _unclaimed(self, name: str, guard: Expr, s: int, drop: Assignments) -> None:
         rereads = self.plan.strategy.rereads
+        if self.plan.probes:
+            return self._pass_on(name, guard, s, drop)
         self._add(
             name,
             guard,
             [(self.place, f"rereading site {s}" if rereads else UNCLAIMED), *drop],
             f"{{cpu}}'s handler looks up site {s}: nobody claims it" + ("" if rereads else ", which is fatal"),
             Fairness.HANDLER,
+        )
+
+    def _pass_on(self, name: str, guard: Expr, s: int, drop: Assignments) -> None:
+        """A trap that the patcher's claim does not consume goes to the probe's owner."""
+        (probe,) = self.plan.probes
+        marks, effects = self._judged((probe.function.name,), s)
+        self._add(
+            name,
+            guard,
+            [(self.place, self._return_to(ELSEWHERE)), *effects, *drop],
+            f"{{cpu}}'s handler leaves the trap at site {s} to the probe, which calls {probe.function.name}",
+            Fairness.HANDLER,
+            marks,
         )
 
     def _dead_claim(self, name: str, guard: Expr, s: int) -> None:
@@ -537,6 +556,8 @@ class Cpu:
         """One action of the handler; `meant` is the instruction that it stands for, if it stands for one."""
         marks: list[Mark] = []
         effects: Assignments = []
+        if isinstance(meant, Probe) and policy.kind in (PolicyKind.EMULATE_OLD, PolicyKind.EMULATE_NEW):
+            return self._pass_on(f"handler leaves site {s} to “{meant}”", guard, s, drop)
         if policy.kind is PolicyKind.RETRY:
             place, says = self._return_to(f"at site {s}"), f"lets it go back to site {s}"
         elif policy.kind is PolicyKind.REDIRECT:

@@ -114,8 +114,11 @@ class View(ABC):
         """Whether this CPU, fetching now or having fetched before, can only get the trap byte first."""
 
     @abstractmethod
-    def add_actions(self, place: Expr, at: Sequence[Expr], runs: Expr) -> None:
-        """Add the view's own actions; `at[i]` says that the CPU is about to execute site i."""
+    def add_actions(self, at: Sequence[Expr], runs: Expr, prefetches: Expr) -> None:
+        """Add the view's own actions.
+
+        `at[i]`: the CPU is about to execute site i. `prefetches`: what it fetches ahead may come to be executed.
+        """
 
 
 def _needed(indices: Sequence[frozenset[int]], views: Sequence[Expr]) -> Expr:
@@ -214,7 +217,7 @@ class StaleView(View):
         others = sum(1 << i for i, item in enumerate(self.items[head]) if not only_trap(item))
         return (view & constant(others, view.type)) == 0
 
-    def add_actions(self, place: Expr, at: Sequence[Expr], runs: Expr) -> None:
+    def add_actions(self, at: Sequence[Expr], runs: Expr, prefetches: Expr) -> None:
         self.builder.action(
             "serialise",
             actor=self.cpu,
@@ -297,7 +300,7 @@ class BufferedView(View):
         head = site.granules[0]
         return self.read[0].is_in([k + 1 for k, content in enumerate(head.contents) if only_trap(content)])
 
-    def add_actions(self, place: Expr, at: Sequence[Expr], runs: Expr) -> None:
+    def add_actions(self, at: Sequence[Expr], runs: Expr, prefetches: Expr) -> None:
         self.builder.action(
             "serialise",
             actor=self.cpu,
@@ -307,9 +310,9 @@ class BufferedView(View):
         )
         for site in self.text.sites:
             for k, granule in enumerate(site.granules):
-                self.add_fetch(site, k, granule, at[site.index], runs)
+                self.add_fetch(site, k, granule, at[site.index], runs, prefetches)
 
-    def add_fetch(self, site: SiteText, k: int, granule: Granule, at: Expr, runs: Expr) -> None:
+    def add_fetch(self, site: SiteText, k: int, granule: Granule, at: Expr, runs: Expr, prefetches: Expr) -> None:
         """Reading one granule, ahead of time and on arrival (when the buffer of another site is thrown away)."""
         name = f"site {site.index}"
         mine, empty = self.fetching == name, self.fetching == "nothing"
@@ -340,7 +343,7 @@ class BufferedView(View):
         self.builder.action(
             f"prefetch {granule.start} of site {site.index}",
             actor=self.cpu,
-            guard=runs & ~at & (go_on | (empty & start)),
+            guard=runs & prefetches & ~at & (go_on | (empty & start)),
             effects=effects,
             says=f"{{cpu}} fetches {where} of site {site.index} ahead of time",
         )
@@ -385,7 +388,7 @@ class CoherentView(View):
     def only_trap(self, site: SiteText) -> Expr:
         return self.text.holds_trap(site)
 
-    def add_actions(self, place: Expr, at: Sequence[Expr], runs: Expr) -> None:
+    def add_actions(self, at: Sequence[Expr], runs: Expr, prefetches: Expr) -> None:
         """Nothing: there is no view that could change."""
 
 

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from models.protocol import (
     TRAP,
+    Call,
     Claim,
     Discard,
     Expect,
     Free,
+    Function,
+    Probe,
     Release,
+    Round,
     Site,
     Step,
     Strategy,
@@ -47,6 +51,17 @@ def freeing(sites: Sequence[Site], waits: bool) -> Iterator[Step]:
         yield Free(function)
 
 
+def arm(sites: Sequence[Site]) -> Iterator[Step]:
+    """The new first byte is the trap byte itself: nothing follows that every handler would have to end before."""
+    yield Claim(emulate_new, sites, counted=True)
+    for site in sites:
+        yield Write(site.first_byte, TRAP)
+    yield Sync()
+    yield Release()
+    yield WaitForHandlers()
+    yield Discard()
+
+
 SOURCE = "Linux arch/x86/kernel/alternative.c, smp_text_poke_batch_finish (6.16)"
 
 strategy = Strategy(
@@ -59,6 +74,22 @@ strategy = Strategy(
         Expect(rounds=2, sites=1),
         Expect(machine="x86-trap-gate", violated=["traps-claimed"]),
         Expect(machine="x86-intel-manual", violated=["no-torn-instruction", "completes"]),
+    ),
+)
+
+A, PROBED = Function("A"), Function("probed")
+
+to_probe = Strategy(
+    name="text-poke-batch-to-probe",
+    says="as text-poke-batch, from a call to a probe: no third sync, so waiting for handlers carries load",
+    source=f"{SOURCE}: “it matters when the new first byte is int3”; K5",
+    before=Call(A),
+    before_means=[A],
+    rounds=[Round(Probe(PROBED, over=Call(A)), [PROBED], arm)],
+    expects=(
+        Expect(),
+        Expect(without=["wait-handlers"], violated=["traps-claimed"]),
+        Expect(without=["release"], violated=["completes"]),
     ),
 )
 
