@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -152,7 +153,8 @@ def check(
     model = compose(strategy, scenario)
     try:
         exploration, space, parent = explore(model.system, limits, report)
-        check_progress(exploration, space, parent)
+        with contextlib.suppress(KeyboardInterrupt):  # progress then stays unknown; the rest is known
+            check_progress(exploration, space, parent)
     except Unsupported as reason:
         raise ModelError(f"{strategy.name}: the search cannot handle {reason}") from reason
     result = judge_search(model, exploration, [use_case] if use_case else list(USE_CASES))

@@ -29,20 +29,24 @@ def check_progress(outcome: Exploration, space: Space, parent: dict[int, int]) -
     """Fill in `outcome.progress`. Says nothing of an incomplete search, or of a system without a goal."""
     if not outcome.complete or space.system.progress is None:
         return
-    outcome.progress_known = True
     region = _suspicious(space)
-    if region is not None and not region and all(space.state_runs.values()):
-        return
+    if region is None or region or not all(space.state_runs.values()):
+        outcome.progress = _search(space, parent, region)
+    outcome.progress_known = True
+
+
+def _search(space: Space, parent: dict[int, int], region: set[int] | None) -> tuple[Path, str] | None:
+    """The same on the graph of whole states; `region` as `_suspicious` says."""
     stuck = _cannot_finish(space, parent)
     if stuck is not None:
         steps = path_to(space, parent, stuck)
-        outcome.progress = (Path(steps), "from here the patcher can never take its last step")
-        return
+        return Path(steps), "from here the patcher can never take its last step"
     lasso = _find_lasso(space, parent, region)
-    if lasso is not None:
-        path = Path((*path_to(space, parent, lasso[0]), *lasso[1]), cycle=len(lasso[1]), rests=not lasso[1])
-        says = "nothing has to happen any more" if path.rests else "this may go on for ever"
-        outcome.progress = (path, f"{says}, and the patcher never takes its last step")
+    if lasso is None:
+        return None
+    path = Path((*path_to(space, parent, lasso[0]), *lasso[1]), cycle=len(lasso[1]), rests=not lasso[1])
+    says = "nothing has to happen any more" if path.rests else "this may go on for ever"
+    return path, f"{says}, and the patcher never takes its last step"
 
 
 def _cannot_finish(space: Space, parent: dict[int, int]) -> int | None:
