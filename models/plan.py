@@ -124,8 +124,8 @@ class Plan:
     @property
     def traps(self) -> bool:
         """Whether a trap byte is ever written."""
-        written = [p.step.content for p in self.steps if isinstance(p.step, Write)]
-        return bool(self.probes) or TRAP in written
+        written = (string for p in self.steps for memory in p.writes for string in memory)
+        return bool(self.probes) or any(string[:1] == TRAP for string in written)
 
     @property
     def labels(self) -> tuple[str, ...]:

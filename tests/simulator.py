@@ -9,7 +9,7 @@ section 4, defines it.
 `moves` lists every step that is possible in a state; states are immutable and hashable, so runs can be random (`run`)
 or all of them can be explored (`explore_all`). For machines that fetch bytes from stale sets and store byte by byte.
 
-Left out: stubs, freeing, preemption, NMIs, stop-machine, RCU, data words, pushes that are forgotten.
+Left out: stubs, freeing, preemption, NMIs, stop-machine, RCU, data words, forgotten pushes, strategies' own sequences.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from random import Random
 
 import pytest
@@ -38,7 +38,6 @@ from models.protocol import (
 )
 from models.scenario import Scenario
 from models.skeletons import int3_update
-from models.system.errors import ModelError
 from models.system.evaluate import Evaluator, State
 from models.system.system import Action
 from tests.simulator import Cpu, Event, Simulator, Violation, changed, explore_all, run
@@ -106,6 +105,17 @@ def ranges(sites: Sequence[Site]) -> Iterator[Step]:
         yield Write(site.first_byte, site.new)
 
 
+def overlapping(sites: Sequence[Site]) -> Iterator[Step]:
+    """Whole stores of which one byte, or none, is new."""
+    yield Claim(emulate_old, sites)
+    for site in sites:
+        yield Write(site.whole, site.old)
+        yield Write(site.first_byte, TRAP)
+        yield Write(site.whole, site.old)
+        yield Sync()
+        yield Write(site.whole, site.new)
+
+
 def text_poke(sites: Sequence[Site]) -> Iterator[Step]:
     yield from int3_update(sites, emulate_new, counted=True)
     yield WaitForHandlers()
@@ -114,10 +124,8 @@ def text_poke(sites: Sequence[Site]) -> Iterator[Step]:
 
 STRATEGIES = (
     *(
-        strategy(
-            f"int3, {name}{', counted' if counted else ''}", lambda sites, p=p, c=counted: int3_update(sites, p, c)
-        )
-        for name, p in POLICIES.items()
+        strategy(f"int3, {name}{', counted' * counted}", partial(int3_update, policy=policy, counted=counted))
+        for name, policy in POLICIES.items()
         for counted in (False, True)
     ),
     strategy("int3 that re-reads", lambda sites: int3_update(sites, emulate_old), rereads=True),
@@ -129,6 +137,7 @@ STRATEGIES = (
     strategy("unsorted claim", unsorted_claim),
     strategy("whole store over the trap byte", whole_over_trap),
     strategy("odd ranges", ranges),
+    strategy("stores that change nothing or little", overlapping),
 )
 
 
@@ -198,8 +207,9 @@ class Tracker:
         left = frozenset(state for state, broken in found if broken == seen.violations)
         if not left:
             raise Disagreement(f"the model judges {seen} otherwise: {[set(broken) for _, broken in found]}")
-        for state in left:
-            self.compare_memory(state, seen, after)
+        if after.missing is None or len(self.owned[after.pc]) == 2:  # else the one byte that changes may land any time
+            for state in left:
+                self.compare_memory(state, seen, after)
         return left
 
     def take(self, state: State, action: Action, actor: int | None, choice: int = 0) -> Taken | None:
@@ -210,8 +220,9 @@ class Tracker:
             if not self.evaluator.halted(state) and value(action.guard, state, actor, choice):
                 after = self.evaluator.apply(action, state, actor, choice)
                 marks = [m for m in action.marks if not m.premise and value(m.when, state, actor, choice)]
-                broken = (*marks, *self.evaluator.broken(after))
-                self.known[key] = after, frozenset((b.property, b.kind) for b in broken)
+                invariants = self.evaluator.broken(after)
+                broken = {(m.property, m.kind) for m in marks} | {(i.property, i.kind) for i in invariants}
+                self.known[key] = after, frozenset(broken)
         return self.known[key]
 
     def patcher(self, states: frozenset[State], seen: Event) -> set[Taken]:
@@ -337,7 +348,7 @@ def runs_all(tracker: Tracker, simulator: Simulator) -> int:
     return len(known)
 
 
-@settings(quick, max_examples=80)
+@settings(quick, max_examples=60)
 @given(settings_drawn(), st.integers(0, 2**32))
 def test_every_simulated_run_is_a_run_of_the_model(setting: Setting, seed: int) -> None:
     tracker = tracked(setting)
@@ -391,11 +402,8 @@ def steps_of(names: Sequence[str], policy: Policy, counted: bool) -> Steps:
                 for site in sites:
                     place = {"first": site.first_byte, "tail": site.tail, "whole": site.whole}
                     where, _, what = name.partition(" ")
-                    yield (
-                        Write(place[where], site.old if what == "old" else site.new)
-                        if what
-                        else Write(place["first"], TRAP)
-                    )
+                    content = {"old": site.old, "new": site.new}.get(what, TRAP)
+                    yield Write(place.get(where, site.first_byte), content)
 
     return steps
 
@@ -415,7 +423,7 @@ def names_drawn(draw: st.DrawFn) -> list[str]:
     return names
 
 
-@settings(quick, max_examples=100)
+@settings(quick, max_examples=60)
 @given(
     names_drawn(),
     st.sampled_from(tuple(POLICIES.values())),
@@ -430,8 +438,7 @@ def test_small_strategies_break_the_same_properties(
     made = strategy("drawn", steps_of(names, policy, counted), rereads)
     setting = Setting(made, machine, transition)
     broken = simulated(setting)
-    for violation in sorted(broken) or [("nothing",)]:
-        event("/".join(violation))
+    event(", ".join("/".join(violation) for violation in sorted(broken)) or "nothing")
     assert broken == searched(setting)
 
 
@@ -445,7 +452,7 @@ def test_two_cpus_break_the_same_properties(without: str) -> None:
     assert simulated(setting) == searched(setting)
 
 
-@pytest.mark.parametrize("without", ["", *LABELS])
+@pytest.mark.parametrize("without", ["", "sync-1", "first-byte", "sync-3"])
 def test_two_sites_break_the_same_properties(without: str) -> None:
     setting = Setting(INT3_NEW, sites=2, without=without)
     assert simulated(setting) == searched(setting)
@@ -455,7 +462,7 @@ def test_two_sites_break_the_same_properties(without: str) -> None:
 @pytest.mark.parametrize("counted", [False, True], ids=["flag", "counted"])
 def test_two_rounds_break_the_same_properties(machine: Machine, counted: bool) -> None:
     made = strategy("two rounds", lambda sites: int3_update(sites, emulate_new, counted))
-    for without in ("", "sync-2", "sync-3", "release"):
+    for without in ("", "sync-3"):
         setting = Setting(made, machine, rounds=2, without=without)
         assert simulated(setting) == searched(setting)
 
@@ -474,14 +481,12 @@ def site_by_site(sites: Sequence[Site]) -> Iterator[Step]:
         yield Write(site.first_byte, site.new)
 
 
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="the handler acts on another site's claim")
 def test_a_handler_must_not_act_on_a_claim_that_has_been_taken_over_by_another_site() -> None:
     setting = Setting(strategy("site by site", site_by_site, rereads=True), sites=2)
     assert ("traps-claimed", "released") in simulated(setting)
     assert simulated(setting) == searched(setting)
 
 
-@pytest.mark.xfail(raises=Disagreement, strict=True, reason="a first byte in flux passes for no trap byte")
 def test_reading_a_byte_again_while_it_is_overwritten_may_find_the_trap_byte() -> None:
     made = strategy("whole store, re-reads", lambda sites: whole_over_trap(sites, claims=False), rereads=True)
     tracker = tracked(Setting(made))
@@ -494,7 +499,6 @@ def trap_and_tail_at_once(sites: Sequence[Site]) -> Iterator[Step]:
         yield Write(site.whole, TRAP + b"\x11\x22\x33\x44")
 
 
-@pytest.mark.xfail(raises=ModelError, strict=True, reason="it is not known to be a trap byte")
 def test_a_longer_store_may_start_with_the_trap_byte() -> None:
     setting = Setting(strategy("trap and tail at once", trap_and_tail_at_once))
     assert simulated(setting) == searched(setting)
@@ -506,7 +510,6 @@ def two_policies(sites: Sequence[Site]) -> Iterator[Step]:
     yield Claim(emulate_old, sites)
 
 
-@pytest.mark.xfail(raises=ModelError, strict=True, reason="two actions get the same name")
 def test_two_policies_may_come_to_the_same() -> None:
     setting = Setting(strategy("two policies", two_policies), transition="nop:call")
     assert simulated(setting) == searched(setting)
@@ -553,7 +556,7 @@ class TakesAnyTail(Simulator):
 
 
 @pytest.mark.parametrize("kind", [DeafToInterrupts, Skips, NeverSerialises, TakesAnyTail])
-def test_a_simulator_that_can_do_too_much_is_noticed(kind: type[Simulator]) -> None:
+def test_a_simulator_that_does_what_it_must_not_is_noticed(kind: type[Simulator]) -> None:
     setting = Setting(INT3_OLD)
     assert simulated(setting, kind) != searched(setting)
     with pytest.raises(Disagreement):

@@ -477,6 +477,9 @@ class Cpu:
             )
         for policy in dict.fromkeys(table.step.policy for table in self.plan.claims):
             self._act(policy, site, self.at(handling) & self.runs, drop)
+        policies = {table.step.policy for table in self.plan.claims}
+        if len(policies) > 1 or any(policy.reads_claim for policy in policies):
+            self._dead_claim(f"act on a released claim for site {s}", self.at(handling) & ~claim.is_in(found), s)
         if self.plan.strategy.rereads:
             self._reread(site)
 
@@ -526,25 +529,26 @@ class Cpu:
         )
 
     def _act(self, policy: Policy, site: SiteText, here: Expr, drop: Assignments) -> None:
-        """What the handler does at a claimed site; every claim with this policy."""
+        """What the handler does at a claimed site: all claims of this policy whose table has the site.
+
+        A policy that needs what the claim holds reads it now, and not when it was looked up.
+        """
         s, claim = site.index, self.shared.claim
-        tables = [(f"claim {i + 1}", t) for i, t in enumerate(self.plan.claims) if t.step.policy == policy]
-        alone = len({t.step.policy for t in self.plan.claims}) == 1
-        released = (claim == "none") if policy.reads_claim or not alone else FALSE
-        if policy.reads_claim:
-            groups: dict[Instruction, list[str]] = {}
-            for label, table in tables:
-                new = policy.kind is not PolicyKind.EMULATE_OLD
-                groups.setdefault(self.plan.versions[table.round - (not new)], []).append(label)
-            for meant, labels in groups.items():
-                self._act_once(policy, meant, s, here & claim.is_in(labels), drop)
-        else:
+        tables = [
+            (f"claim {i + 1}", t) for i, t in enumerate(self.plan.claims) if t.step.policy == policy and s in t.finds
+        ]
+        if not policy.reads_claim:
+            alone = len({t.step.policy for t in self.plan.claims}) == 1
             guard = here if alone else here & claim.is_in([label for label, _ in tables])
             target = Call(policy.target) if policy.target else None
             self._act_once(policy, target, s, guard, drop)
-        name = f"act on a released claim for site {s}"
-        if released is not FALSE and not any(a.name == name for a in self.builder.actions):
-            self._dead_claim(name, here & released, s)
+            return
+        groups: dict[Instruction, list[str]] = {}
+        for label, table in tables:
+            old = policy.kind is PolicyKind.EMULATE_OLD
+            groups.setdefault(self.plan.versions[table.round - old], []).append(label)
+        for meant, labels in groups.items():
+            self._act_once(policy, meant, s, here & claim.is_in(labels), drop)
 
     def _return_to(self, target: str) -> str:
         """Where a handler is that has yet to return to `target`."""
@@ -575,8 +579,11 @@ class Cpu:
             inside = inside if policy.pushes else NO_RETURN
             place = self._return_to(inside)
             says = f"emulates “{meant}” at site {s}" + ("" if policy.pushes else " without pushing a return address")
+        name = f"handler {says}"
+        if any(action.name == name for action in self.builder.actions):
+            name = f"{name} (“{policy.kind.value}”)"
         self._add(
-            f"handler {says}",
+            name,
             guard,
             [(self.place, place), *effects, *drop],
             f"{{cpu}}'s handler {says}",
@@ -586,17 +593,17 @@ class Cpu:
 
     def _reread(self, site: SiteText) -> None:
         s = site.index
-        here, trap = self.at(f"rereading site {s}") & self.runs, self.shared.text.holds_trap(site)
+        here = self.at(f"rereading site {s}") & self.runs
         self._add(
             f"reread site {s}: no trap byte",
-            here & ~trap,
+            here & self.shared.text.may_have_first(site, trap=False),
             [(self.place, self._return_to(f"at site {s}"))],
             f"{{cpu}}'s handler reads site {s} again: the trap byte is gone, so it goes back there",
             Fairness.HANDLER,
         )
         self._add(
             f"reread site {s}: trap byte",
-            here & trap,
+            here & self.shared.text.may_have_first(site, trap=True),
             [(self.place, UNCLAIMED)],
             f"{{cpu}}'s handler reads site {s} again: the trap byte is there and nobody claims it, which is fatal",
             Fairness.HANDLER,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from models.machines.fetch import Granularity, GranuleOrder, Machine, Staleness
+from models.machines.x86 import TRAP_BYTE
 from models.system.expressions import (
     TRUE,
     Bits,
@@ -65,6 +66,12 @@ class Text:
         """Whether memory has the trap byte first (surely: no store is under way)."""
         head = site.granules[0]
         return self.memory[head].is_in([show_memory(sorted(c)) for c in head.contents if only_trap(c)])
+
+    def may_have_first(self, site: SiteText, trap: bool) -> Expr:
+        """Whether a data read of the first byte can find a trap byte (or something else); in flux both may be."""
+        head = site.granules[0]
+        found = [c for c in head.contents if any((string[:1] == TRAP_BYTE) is trap for string in c)]
+        return self.memory[head].is_in([show_memory(sorted(c)) for c in found])
 
 
 class View(ABC):
