@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.machines.cpu import ALLOCATED, NOT_ALLOCATED, NOWHERE, Cpu, Shared, stub_content
+from models.machines.cpu import ALLOCATED, NOT_ALLOCATED, Cpu, Shared, stub_content
+from models.machines.places import NOWHERE
 from models.machines.views import Text
 from models.machines.x86 import TRAP_BYTE
 from models.plan import Plan, Planned, plan

@@ -11,11 +11,25 @@ nested NMI frames); user mode; the memory management behind code that is freed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.machines.fetch import Gate
+from models.machines.events import Events
+from models.machines.handler import Handler
+from models.machines.places import (
+    DEAD_CLAIM,
+    ELSEWHERE,
+    ERRORS,
+    LOST,
+    NO_RETURN,
+    NOWHERE,
+    RETURNING,
+    TORN_PLACE,
+    UNCLAIMED,
+    UNDEFINED,
+    Places,
+)
 from models.machines.views import Assignments, Text, View, make_view
 from models.properties import (
     BACK,
@@ -33,13 +47,9 @@ from models.properties import (
 )
 from models.protocol import (
     NOBODY,
-    Call,
     Function,
     Instruction,
     Meaning,
-    Policy,
-    PolicyKind,
-    Probe,
     StopMachine,
     Stub,
     Sync,
@@ -71,18 +81,7 @@ from models.text import OutcomeKind, SiteText
 if TYPE_CHECKING:
     from models.plan import Plan
 
-ELSEWHERE, NOWHERE = "elsewhere", "nowhere"
 NOT_ALLOCATED, ALLOCATED = "not allocated", "allocated"
-RETURNING = "returning"
-TORN_PLACE, UNDEFINED, UNCLAIMED, DEAD_CLAIM, LOST = (
-    "crashed: torn",
-    "crashed: undefined",
-    "crashed: unclaimed trap",
-    "crashed: released claim",
-    "crashed: lost",
-)
-ERRORS = (TORN_PLACE, UNDEFINED, UNCLAIMED, DEAD_CLAIM, LOST)
-NO_RETURN = "in a function without a return address"
 
 
 def stub_content(number: int) -> str:
@@ -111,10 +110,8 @@ class Cpu:
         scenario = plan.scenario
         self.machine = scenario.machine
         self.freed = set(plan.freed)
-        self.returns: dict[str, str] = {}  # the places of a handler about to return that actions lead to: where to
-        places = list(dict.fromkeys(self._places()))
-        self.place_type = Enum("place", tuple(places))
-        here = self.place_type
+        self.places = Places(plan)
+        here = self.place_type = Enum("place", self.places.labels)
         self.place = builder.variable("place", here, ELSEWHERE, component, says="where the CPU is")
         self.view: View = make_view(builder, component, shared.text, self.machine)
         latest = Bits(max(1, plan.rounds.bit_length()))
@@ -162,91 +159,18 @@ class Cpu:
         builder.halted = ~both(every(component, each(~self.place.is_in(ERRORS))), live)
         self._invariants(live)
 
-    # ---- places -----------------------------------------------------------------------------------------------------
-
-    def _places(self) -> Iterator[str]:
-        """Every place where a CPU can be in this model."""
-        yield from (NOWHERE, ELSEWHERE)
-        for site in self.plan.sites:
-            s = site.index
-            yield f"at site {s}"
-            if self.plan.traps:
-                yield from (f"trapped at site {s}", f"handling site {s}")
-                if self.plan.counted:
-                    yield f"searching site {s}"
-                if self.plan.strategy.rereads:
-                    yield f"rereading site {s}"
-        for function in self.plan.functions.values():
-            for s in range(len(self.plan.sites)):
-                yield self._inside(function, s)
-        if self.plan.traps:
-            yield RETURNING
-            yield from (f"{RETURNING} to {place}" for place in self._handler_targets())
-        if any(not table.step.policy.pushes for table in self.plan.claims):
-            yield NO_RETURN
-        for stub in self.plan.stubs:
-            yield from self._stub_places(stub)
-        yield from ERRORS
-
-    def _handler_targets(self) -> Iterator[str]:
-        """Where the handler's IRET can lead, other than elsewhere."""
-        policies = [table.step.policy for table in self.plan.claims]
-        goes_back = self.plan.strategy.rereads or any(policy.kind is PolicyKind.RETRY for policy in policies)
-        emulated = [policy.target for policy in policies if policy.target]
-        for table in self.plan.claims:
-            old = table.step.policy.kind is PolicyKind.EMULATE_OLD
-            if old or table.step.policy.kind is PolicyKind.EMULATE_NEW:
-                emulated += [f for f in [self.plan.versions[table.round - old].calls] if f]
-        for s in range(len(self.plan.sites)):
-            if goes_back:
-                yield f"at site {s}"
-            for function in emulated:
-                if (place := self._inside(function, s)) != ELSEWHERE:
-                    yield place
-        if any(not table.step.policy.pushes for table in self.plan.claims):
-            yield NO_RETURN
-        for stub in self.plan.stubs:
-            yield next(self._stub_places(stub))
-
-    def _inside(self, function: Function, site: int) -> str:
-        """Where a CPU is that has called `function` from a site; elsewhere if nothing depends on it."""
-        if function.reads is not None:
-            return f"in {function.name} from site {site}"
-        return f"in {function.name}" if function in self.freed else ELSEWHERE
-
-    def _stub_places(self, stub: Stub) -> Iterator[str]:
-        name = f"stub of site {stub.site}"
-        yield f"at push in {name}"
-        if stub.interrupts_off:
-            yield f"at sti in {name}"
-            yield f"at jmp in {name}, shadowed"
-        if not stub.interrupts_off or self.plan.scenario.nmi:
-            yield f"at jmp in {name}"
-
     def at(self, *places: str) -> Expr:
         """Whether the CPU is at one of `places`; those that this model lacks do not count."""
-        return self.place.is_in([p for p in places if p in self.place_type.labels])
+        return self.place.is_in([p for p in places if p in self.places.labels])
 
     def _among(self, variable: Read | None, places: Sequence[str]) -> Expr:
-        return FALSE if variable is None else variable.is_in([p for p in places if p in self.place_type.labels])
-
-    def _handler_places(self) -> list[str]:
-        starts = ("trapped at", "handling", "searching", "rereading")
-        return [p for p in self.place_type.labels if p.startswith(starts)]
-
-    def _code_places(self, code: Stub | Function) -> list[str]:
-        """The places whose PC or return address is in `code`."""
-        if isinstance(code, Stub):
-            inside = list(self._stub_places(code))
-        else:
-            inside = list({self._inside(code, s.index): None for s in self.plan.sites})
-        return inside + [f"{RETURNING} to {place}" for place in inside]
+        return FALSE if variable is None else variable.is_in([p for p in places if p in self.places.labels])
 
     def _in_dead_code(self) -> Expr:
         """Whether the PC, what an NMI interrupted, or the saved task is in code that is not allocated."""
         parts = []
         for code, live in self.shared.live.items():
-            places = self._code_places(code)
+            places = self.places.of_code(code)
             anywhere = either(*(self._among(v, places) for v in (self.place, self.saved, self.under)))
             parts.append(anywhere & (live == NOT_ALLOCATED))
         return either(*parts)
@@ -255,20 +179,9 @@ class Cpu:
         """No CPU is in the handler's read side."""
         if self.count is not None:
             return every(self.component, each(self.count == 0))
-        places = self._handler_places()
+        places = self.places.handler()
         inside = self._among(self.place, places) | self._among(self.under, places)
         return every(self.component, each(~inside))
-
-    def interruptible(self) -> list[str]:
-        """The places where interrupts are enabled, so that an IPI is taken."""
-        off = [p for p in self.place_type.labels if p in (NOWHERE, *ERRORS)]
-        for stub in self.plan.stubs:
-            if stub.interrupts_off:
-                off += list(self._stub_places(stub))[:3]
-        if self.machine.gate is Gate.INTERRUPT:
-            off += self._handler_places()
-            off += [p for p in self.place_type.labels if p.startswith(RETURNING)]
-        return [p for p in self.place_type.labels if p not in off]
 
     # ---- conditions -------------------------------------------------------------------------------------------------
 
@@ -301,7 +214,7 @@ class Cpu:
 
     # ---- actions ----------------------------------------------------------------------------------------------------
 
-    def _add(
+    def add(
         self,
         name: str,
         guard: Expr,
@@ -331,15 +244,13 @@ class Cpu:
         self._arrive()
         for site in self.plan.sites:
             self._execute(site)
-            if self.plan.traps:
-                self._handle(site)
-        self._iret()
+        if self.plan.traps:
+            Handler(self).add_actions()
         self._functions()
         self._stubs()
-        self._interrupts()
-        self._tasks()
+        Events(self).add_actions()
         at = [self.at(f"at site {site.index}") for site in self.plan.sites]
-        handler = [p for p in self.place_type.labels if p.startswith(RETURNING)] + self._handler_places()
+        handler = [p for p in self.places.labels if p.startswith(RETURNING)] + self.places.handler()
         # what is fetched in a handler is dropped by an IRET that serialises, before anything of it runs
         prefetches = ~self.at(*handler) if self.machine.iret_serialises else TRUE
         self.view.add_actions(at, self.runs, prefetches)
@@ -351,7 +262,7 @@ class Cpu:
         target: Expr | str = f"at site {sites[-1].index}"
         for s in reversed(range(len(sites) - 1)):
             target = if_else(which == s, f"at site {s}", target, self.place_type)
-        self._add(
+        self.add(
             "arrive",
             self.at(ELSEWHERE) & self._may_arrive(),
             [(self.place, target)],
@@ -369,7 +280,7 @@ class Cpu:
             guard = here & self.view.possible(site, outcome)
             done = self.view.executed()
             if outcome.kind is OutcomeKind.TRAP:
-                self._add(
+                self.add(
                     f"trap at site {s}",
                     guard,
                     [(self.place, f"trapped at site {s}"), *done],
@@ -378,7 +289,7 @@ class Cpu:
                     [tested, Mark(CLAIMED, "", TRUE, True, "")],
                 )
             elif outcome.kind is OutcomeKind.TORN:
-                self._add(
+                self.add(
                     f"torn at site {s}",
                     guard,
                     [(self.place, TORN_PLACE), *done],
@@ -388,8 +299,8 @@ class Cpu:
                 )
             else:
                 assert outcome.version is not None
-                place, marks, effects = self._run(outcome.version, s)
-                self._add(
+                place, marks, effects = self.run(outcome.version, s)
+                self.add(
                     f"execute “{outcome.version}” at site {s}",
                     guard,
                     [(self.place, place), *effects, *done],
@@ -398,24 +309,24 @@ class Cpu:
                     [tested, *marks],
                 )
 
-    def _run(self, version: Instruction, site: int) -> tuple[str, list[Mark], Assignments]:
+    def run(self, version: Instruction, site: int) -> tuple[str, list[Mark], Assignments]:
         """Running an instruction or its emulation: where it leads, how it is judged, what the ghosts record."""
         function = version.calls
         if function is None:
-            return (ELSEWHERE, *self._judged(NOBODY, site))
+            return (ELSEWHERE, *self.judged(NOBODY, site))
         balanced = Mark(BALANCED, "", TRUE, True, "")
-        place = self._inside(function, site)
+        place = self.places.inside(function, site)
         if function.reads is not None:
-            return place, [balanced, *self._entering(place)], []
-        marks, effects = self._judged((function.name,), site)
-        return place, [balanced, *self._entering(place), *marks], effects
+            return place, [balanced, *self.entering(place)], []
+        marks, effects = self.judged((function.name,), site)
+        return place, [balanced, *self.entering(place), *marks], effects
 
-    def _entering(self, place: str) -> list[Mark]:
+    def entering(self, place: str) -> list[Mark]:
         """That code which is freed some time is entered: `no-freed-code` is put to the test."""
-        coded = [code for code in self.shared.live if place in self._code_places(code)]
+        coded = [code for code in self.shared.live if place in self.places.of_code(code)]
         return [Mark(FREED, "", TRUE, True, "")] if coded else []
 
-    def _judged(self, meaning: Meaning, site: int) -> tuple[list[Mark], Assignments]:
+    def judged(self, meaning: Meaning, site: int) -> tuple[list[Mark], Assignments]:
         """The marks of an execution with `meaning` taking effect, and the update of the ghost behind `never-back`."""
         begun, returned, latest = self.shared.begun, self.shared.returned, self.latest[site]
         meanings, rounds = self.plan.meanings, self.plan.rounds
@@ -451,193 +362,21 @@ class Cpu:
             Mark(BACK, "", (begun > 0) & (latest > 0), True, ""),
         ]
 
-    def _handle(self, site: SiteText) -> None:
-        """Look-up of the claim, action, IRET; with counts, taking the count and searching are two steps."""
-        s, claim = site.index, self.shared.claim
-        found = [f"claim {i + 1}" for i, table in enumerate(self.plan.claims) if s in table.finds]
-        trapped = self.at(f"trapped at site {s}") & self.runs
-        handling = f"handling site {s}"
-        drop: Assignments = []
-        if self.count is None:
-            self._look_up(f"trapped at site {s}", s, claim.is_in(found), ~claim.is_in(found), drop)
-        else:
-            drop = [(self.count, self.count - 1)]
-            self._add(
-                f"take the count for site {s}",
-                trapped & (self.count > 0),
-                [(self.place, f"searching site {s}"), (self.count, self.count + 1)],
-                f"{{cpu}}'s handler takes a count and searches for site {s}",
-                Fairness.HANDLER,
-            )
-            self._unclaimed(f"no count for site {s}", trapped & (self.count == 0), s, [])
-            missing = ~claim.is_in([*found, "none"])
-            self._look_up(f"searching site {s}", s, claim.is_in(found), missing, drop)
-            self._dead_claim(
-                f"search a released claim for site {s}", self.at(f"searching site {s}") & (claim == "none"), s
-            )
-        for policy in dict.fromkeys(table.step.policy for table in self.plan.claims):
-            self._act(policy, site, self.at(handling) & self.runs, drop)
-        policies = {table.step.policy for table in self.plan.claims}
-        if len(policies) > 1 or any(policy.reads_claim for policy in policies):
-            self._dead_claim(f"act on a released claim for site {s}", self.at(handling) & ~claim.is_in(found), s)
-        if self.plan.strategy.rereads:
-            self._reread(site)
-
-    def _look_up(self, place: str, s: int, found: Expr, missing: Expr, drop: Assignments) -> None:
-        here = self.at(place) & self.runs
-        self._add(
-            f"find site {s}",
-            here & found,
-            [(self.place, f"handling site {s}")],
-            f"{{cpu}}'s handler looks up site {s}: it is claimed",
-            Fairness.HANDLER,
-        )
-        self._unclaimed(f"do not find site {s}", here & missing, s, drop)
-
-    def _unclaimed(self, name: str, guard: Expr, s: int, drop: Assignments) -> None:
-        rereads = self.plan.strategy.rereads
-        if self.plan.probes:
-            return self._pass_on(name, guard, s, drop)
-        self._add(
-            name,
-            guard,
-            [(self.place, f"rereading site {s}" if rereads else UNCLAIMED), *drop],
-            f"{{cpu}}'s handler looks up site {s}: nobody claims it" + ("" if rereads else ", which is fatal"),
-            Fairness.HANDLER,
-        )
-
-    def _pass_on(self, name: str, guard: Expr, s: int, drop: Assignments) -> None:
-        """A trap that the patcher's claim does not consume goes to the probe's owner."""
-        (probe,) = self.plan.probes
-        marks, effects = self._judged((probe.function.name,), s)
-        self._add(
-            name,
-            guard,
-            [(self.place, self._return_to(ELSEWHERE)), *effects, *drop],
-            f"{{cpu}}'s handler leaves the trap at site {s} to the probe, which calls {probe.function.name}",
-            Fairness.HANDLER,
-            marks,
-        )
-
-    def _dead_claim(self, name: str, guard: Expr, s: int) -> None:
-        self._add(
-            name,
-            guard & self.runs,
-            [(self.place, DEAD_CLAIM)],
-            f"{{cpu}}'s handler reads a claim for site {s} that has been released",
-            Fairness.HANDLER,
-        )
-
-    def _act(self, policy: Policy, site: SiteText, here: Expr, drop: Assignments) -> None:
-        """What the handler does at a claimed site: all claims of this policy whose table has the site.
-
-        A policy that needs what the claim holds reads it now, and not when it was looked up.
-        """
-        s, claim = site.index, self.shared.claim
-        tables = [
-            (f"claim {i + 1}", t) for i, t in enumerate(self.plan.claims) if t.step.policy == policy and s in t.finds
-        ]
-        if not policy.reads_claim:
-            alone = len({t.step.policy for t in self.plan.claims}) == 1
-            guard = here if alone else here & claim.is_in([label for label, _ in tables])
-            target = Call(policy.target) if policy.target else None
-            self._act_once(policy, target, s, guard, drop)
-            return
-        groups: dict[Instruction, list[str]] = {}
-        for label, table in tables:
-            old = policy.kind is PolicyKind.EMULATE_OLD
-            groups.setdefault(self.plan.versions[table.round - old], []).append(label)
-        for meant, labels in groups.items():
-            self._act_once(policy, meant, s, here & claim.is_in(labels), drop)
-
-    def _return_to(self, target: str) -> str:
-        """Where a handler is that has yet to return to `target`."""
-        place = RETURNING if target == ELSEWHERE else f"{RETURNING} to {target}"
-        self.returns[place] = target
-        return place
-
-    def _act_once(self, policy: Policy, meant: Instruction | None, s: int, guard: Expr, drop: Assignments) -> None:
-        """One action of the handler; `meant` is the instruction that it stands for, if it stands for one."""
-        marks: list[Mark] = []
-        effects: Assignments = []
-        if isinstance(meant, Probe) and policy.kind in (PolicyKind.EMULATE_OLD, PolicyKind.EMULATE_NEW):
-            return self._pass_on(f"handler leaves site {s} to “{meant}”", guard, s, drop)
-        if policy.kind is PolicyKind.RETRY:
-            place, says = self._return_to(f"at site {s}"), f"lets it go back to site {s}"
-        elif policy.kind is PolicyKind.REDIRECT:
-            assert meant is not None
-            marks, effects = self._judged((meant.calls.name,) if meant.calls else NOBODY, s)
-            stub = next((stub for stub in self.plan.stubs if stub.site == s), None)
-            place = LOST if stub is None else self._return_to(next(self._stub_places(stub)))
-            marks += self._entering(place)
-            says = f"redirects it to the stub of site {s}, which stands for “{meant}”"
-        elif policy.kind is PolicyKind.SKIP or meant is None or meant.calls is None:
-            marks, effects = self._judged(NOBODY, s)
-            place, says = self._return_to(ELSEWHERE), f"skips the instruction at site {s}"
-        else:
-            inside, marks, effects = self._run(meant, s)
-            inside = inside if policy.pushes else NO_RETURN
-            place = self._return_to(inside)
-            says = f"emulates “{meant}” at site {s}" + ("" if policy.pushes else " without pushing a return address")
-        name = f"handler {says}"
-        if any(action.name == name for action in self.builder.actions):
-            name = f"{name} (“{policy.kind.value}”)"
-        self._add(
-            name,
-            guard,
-            [(self.place, place), *effects, *drop],
-            f"{{cpu}}'s handler {says}",
-            Fairness.HANDLER,
-            marks,
-        )
-
-    def _reread(self, site: SiteText) -> None:
-        s = site.index
-        here = self.at(f"rereading site {s}") & self.runs
-        self._add(
-            f"reread site {s}: no trap byte",
-            here & self.shared.text.may_have_first(site, trap=False),
-            [(self.place, self._return_to(f"at site {s}"))],
-            f"{{cpu}}'s handler reads site {s} again: the trap byte is gone, so it goes back there",
-            Fairness.HANDLER,
-        )
-        self._add(
-            f"reread site {s}: trap byte",
-            here & self.shared.text.may_have_first(site, trap=True),
-            [(self.place, UNCLAIMED)],
-            f"{{cpu}}'s handler reads site {s} again: the trap byte is there and nobody claims it, which is fatal",
-            Fairness.HANDLER,
-        )
-
-    def _iret(self) -> None:
-        """The handler's return, to wherever it said."""
-        serialised = self.view.serialised() if self.machine.iret_serialises else []
-        words = ", which serialises" if self.machine.iret_serialises else ""
-        for place, target in self.returns.items():
-            where = "goes on" if target == ELSEWHERE else f"goes on {target}"
-            self._add(
-                f"iret to {target}",
-                self.at(place) & self.runs,
-                [(self.place, target), *serialised],
-                f"{{cpu}}'s handler returns{words}; it {where}",
-                Fairness.HANDLER,
-            )
-
     def _functions(self) -> None:
         """Reading the words that functions read, and returning from functions."""
         for function in self.plan.functions.values():
             for site in self.plan.sites if function.reads is not None else ():
                 self._read_word(function, site.index)
             if function in self.freed and function.reads is None:
-                self._add(
+                self.add(
                     f"return from {function.name}",
                     self.at(f"in {function.name}") & self.runs,
                     [(self.place, ELSEWHERE)],
                     f"{{cpu}} returns from {function.name}",
                     Fairness.TASK,
                 )
-        if NO_RETURN in self.place_type.labels:
-            self._add(
+        if NO_RETURN in self.places.labels:
+            self.add(
                 "return without a return address",
                 self.at(NO_RETURN) & self.runs,
                 [(self.place, LOST)],
@@ -649,31 +388,31 @@ class Cpu:
         assert function.reads is not None
         word = self.shared.words[function.reads]
         for value in self.plan.words[function.reads]:
-            marks, effects = self._judged(value, s)
+            marks, effects = self.judged(value, s)
             tracked = [f for name in value if (f := self.plan.functions.get(name)) in self.freed and f is not None]
             targets: list[Function | None] = [*tracked] or [None]
             for target in targets:
                 place = f"in {target.name}" if target else ELSEWHERE
                 label = "{" + ", ".join(value) + "}"
                 entered = f", and is in {target.name}" if target else ""
-                self._add(
+                self.add(
                     f"{function.name} reads {label} for site {s}{entered}",
-                    self.at(self._inside(function, s)) & self.runs & (word == label),
+                    self.at(self.places.inside(function, s)) & self.runs & (word == label),
                     [(self.place, place), *effects],
                     f"{{cpu}} reads “{function.reads.name}” in {function.name} for site {s}: it calls {who(value)}{entered}",
                     Fairness.TASK,
-                    [*marks, *self._entering(place)],
+                    [*marks, *self.entering(place)],
                 )
 
     def _stubs(self) -> None:
         """The instructions of the stubs; the new target was settled when the handler acted."""
         for stub in self.plan.stubs:
-            places = list(self._stub_places(stub))
+            places = list(self.places.stub(stub))
             jumps = [place for place in places if place.startswith("at jmp")]
             for place, following in itertools.pairwise(places):
                 if place in jumps:
                     break
-                self._add(
+                self.add(
                     f"step {place}",
                     self.at(place) & self.runs,
                     [(self.place, following)],
@@ -683,144 +422,15 @@ class Cpu:
             for place in jumps:
                 for number in range(1, self.plan.rounds + 1):
                     function = self.plan.versions[number].calls
-                    target = self._inside(function, stub.site) if function else ELSEWHERE
-                    self._add(
+                    target = self.places.inside(function, stub.site) if function else ELSEWHERE
+                    self.add(
                         f"step {place} (round {number})",
                         self.at(place) & self.runs & (self.shared.live[stub] == stub_content(number)),
                         [(self.place, target)],
                         f"{{cpu}} runs jmp in the stub of site {stub.site}",
                         Fairness.TASK,
-                        self._entering(target),
+                        self.entering(target),
                     )
-
-    def _interrupts(self) -> None:
-        """Acknowledging what the patcher asks for, stop-machine, NMIs."""
-        enabled = self.at(*self.interruptible()) & self.in_task
-        serialised = self.view.serialised()
-        if self.ipi is not None:
-            self._add(
-                "acknowledge",
-                self.ipi & enabled & self.runs,
-                [(self.ipi, 0), *serialised],
-                "{cpu} takes the IPI and serialises",
-                Fairness.ACKNOWLEDGE,
-            )
-        if self.grace is not None:
-            readers = self._handler_places() + self._section_places()
-            self._add(
-                "pass a quiescent state",
-                self.grace & self.in_task & ~self.at(*readers),
-                [(self.grace, 0)],
-                "{cpu} is in no read-side critical section",
-                Fairness.ACKNOWLEDGE,
-            )
-        if self.halt is not None:
-            self._add(
-                "park",
-                (self.halt == "asked") & enabled,
-                [(self.halt, "parked")],
-                "{cpu} parks with interrupts off",
-                Fairness.ACKNOWLEDGE,
-            )
-            self._add(
-                "leave",
-                (self.halt == "released") & self.in_task,
-                [(self.halt, "running"), *serialised],
-                "{cpu} serialises and leaves",
-                Fairness.ACKNOWLEDGE,
-            )
-        if self.under is not None:
-            self._nmi(self.under, serialised)
-
-    def _section_places(self) -> list[str]:
-        """The places in functions that are read-side critical sections."""
-        sections = [f for f in self.plan.functions.values() if not f.preemptible]
-        return [p for f in sections for s in self.plan.sites if (p := self._inside(f, s.index)) != ELSEWHERE]
-
-    def _nmi(self, under: Read, serialised: Assignments) -> None:
-        resumed: Expr = self.place
-        for stub in self.plan.stubs:
-            if stub.interrupts_off:
-                *_, shadowed, jump = self._stub_places(stub)
-                resumed = if_else(self.place == shadowed, jump, resumed)
-        self._add(
-            "nmi",
-            self.in_task & ~self.at(*ERRORS),
-            [(under, resumed), (self.place, ELSEWHERE)],
-            "{cpu} takes an NMI",
-            Fairness.NEVER_ON_CYCLE,
-        )
-        effects: Assignments = [(self.place, under), (under, NOWHERE)]
-        self._add(
-            "nmi returns",
-            ~self.in_task & self.at(ELSEWHERE),
-            effects + (serialised if self.machine.iret_serialises else []),
-            "{cpu}'s NMI returns by IRET" + (", which serialises" if self.machine.iret_serialises else ""),
-            Fairness.RESUME,
-        )
-
-    def _tasks(self) -> None:
-        """Voluntary switches, preemption, sleeping and resumption."""
-        usual = self.in_task & self.runs
-        if self.owes is not None:
-            self._add(
-                "switch",
-                self.owes & self.at(ELSEWHERE) & usual,
-                [(self.owes, 0)],
-                "{cpu}'s task makes a voluntary switch",
-                Fairness.ACKNOWLEDGE,
-            )
-        if self.saved is None:
-            return
-        owes: Assignments = []
-        back: Assignments = []
-        slept: Assignments = []
-        if self.owes is not None and self.saved_owes is not None:
-            owes = [(self.saved_owes, self.owes), (self.owes, 0)]
-            back = [(self.owes, self.saved_owes), (self.saved_owes, 0)]
-            slept = [(self.saved_owes, 0), (self.owes, 0)]
-        if self.asleep is not None:
-            back.append((self.asleep, 0))
-            slept.append((self.asleep, 1))
-        dropped = self.view.executed()  # what was fetched ahead is dropped; a stale view is the CPU's, not the task's
-        free = (self.saved == NOWHERE) & usual
-        if self.plan.preempts:
-            self._add(
-                "preempt",
-                free & self.at(*self._preemptible()),
-                [(self.saved, self.place), (self.place, ELSEWHERE), *owes, *dropped],
-                "{cpu}'s task is preempted where it is; another runs",
-                Fairness.NEVER_ON_CYCLE,
-            )
-        sleepers = [self._inside(f, 0) for f in self.freed if f.sleeps]
-        if sleepers:
-            self._add(
-                "sleep",
-                free & self.at(*sleepers),
-                [(self.saved, self.place), (self.place, ELSEWHERE), *slept, *dropped],
-                "{cpu}'s task goes to sleep inside the function (a voluntary switch); another runs",
-                Fairness.NEVER_ON_CYCLE,
-            )
-        self._add(
-            "resume",
-            ~(self.saved == NOWHERE) & self.at(ELSEWHERE) & usual,
-            [(self.place, self.saved), (self.saved, NOWHERE), *back, *dropped],
-            "{cpu} resumes the waiting task where it was",
-            Fairness.RESUME,
-        )
-
-    def _preemptible(self) -> list[str]:
-        """Where a task may be preempted: in what is freed; everywhere with interrupts on, if asked for."""
-        candidates = [
-            p
-            for p in self.interruptible()
-            if not p.startswith((ELSEWHERE, "trapped", "handling", "searching", "rereading", RETURNING))
-        ]
-        candidates = [p for p in candidates if p not in self._section_places()]
-        if self.plan.scenario.preempt:
-            return candidates
-        coded = {p for code in self.shared.live for p in self._code_places(code)}
-        return [p for p in candidates if p in coded]
 
     # ---- what must hold ---------------------------------------------------------------------------------------------
 
