@@ -150,9 +150,14 @@ class Expr:
         return either(*(equal(self, value) for value in values))
 
     def __repr__(self) -> str:
-        from models.system.show import show
-
-        return f"<{show(self)}>"
+        match self:
+            case Constant():
+                return self.type.show(self.value)
+            case Read():
+                return ("its " if self.bound else "") + self.variable.name
+            case Parameter():
+                return self.choice.name
+        return f"{type(self).__name__}({', '.join(map(repr, self.args))})"
 
 
 Operand = Union[Expr, int, bool, str]
