@@ -98,4 +98,5 @@ def _whole(narrator: Narrator, recorded: dict[str, Any], taken: list[Taken]) -> 
         narrator.bytes(states[0]),
         recorded["cycle"],
         recorded["rests"],
+        narrator.model.cpu.view.verb,
     )

@@ -67,6 +67,7 @@ class Trace:
     start: tuple[SiteBytes, ...]
     cycle: int = 0
     rests: bool = False
+    verb: str = "may fetch"  # how what a CPU sees reads in a sentence
 
 
 class Narrator:
@@ -109,7 +110,9 @@ class Narrator:
             if self.evaluator.halted(states[-1]):
                 raise ReplayError(len(steps), "the evaluator finds an error state where the patcher is said to wait")
             conjunct = f"the patcher waits at “{self.show('patcher', states[-1])}”"
-        return Trace(property_, kind, steps, why, conjunct, self.bytes(states[0]), path.cycle, path.rests)
+        verb = self.model.cpu.view.verb
+        start = self.bytes(states[0])
+        return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb)
 
     def follow(self, taken: Sequence[Taken]) -> list[State]:
         """The states along a path, by the reference evaluator; raises ReplayError where a step is not enabled."""

@@ -174,12 +174,9 @@ class _Patcher:
                 says = f"the patcher {'enters' if enters else 'leaves'} a read-side critical section"
                 self.add(p, says, [(shared.reading, int(enters))], [])
             case Allocate(stub=stub):
-                self.add(
-                    p,
-                    f"the patcher writes the stub of site {stub.site}",
-                    [(shared.live[stub], stub_content(p.round))],
-                    [],
-                )
+                code = self.plan.stub_code(stub, p.round).hex(" ")
+                says = f"the patcher writes the stub of site {stub.site}: {code}"
+                self.add(p, says, [(shared.live[stub], stub_content(p.round))], [])
             case Free(code=code):
                 name = code.name if isinstance(code, Function) else f"the stub of site {code.site}"
                 self.add(p, f"the patcher frees {name}", [(shared.live[code], NOT_ALLOCATED)], [])

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from models.machines import x86
 from models.protocol import (
     NOBODY,
     TRAP,
@@ -40,7 +41,7 @@ from models.protocol import (
 )
 from models.scenario import Scenario, versions
 from models.system.errors import Location, ModelError, ScenarioError
-from models.text import AddressBook, Memory, SiteText, cuts, encode, site_address, store
+from models.text import AddressBook, Memory, SiteText, cuts, encode, site_address, store, stub_address
 
 MOST_STEPS = 10_000
 
@@ -116,6 +117,13 @@ class Plan:
     def preempts(self) -> bool:
         """Whether tasks can be preempted: asked for, or needed because something is freed."""
         return self.scenario.preempt or bool(self.uses(Free))
+
+    def stub_code(self, stub: Stub, number: int) -> bytes:
+        """The bytes of a stub that is written in round `number`: push the site's return address, [sti,] jump."""
+        site, function = self.sites[stub.site], self.versions[number].calls
+        returns_to = site.address + site.length
+        target = site.book.address(function) if function else returns_to
+        return b"".join(x86.stub(stub_address(stub.site), returns_to, target, stub.interrupts_off))
 
     def uses(self, kind: type[Step]) -> list[Planned]:
         """The steps of one kind."""

@@ -21,6 +21,7 @@ Memory = frozenset[bytes]  # the byte strings, all of a site's length, that memo
 
 _FIRST_SITE = 0xFFFFFFFF81000000
 _SITE_DISTANCE = 0x100
+_FIRST_STUB = 0xFFFFFFFF80F00000
 _TAIL_START = NOPS[5][1:]
 
 
@@ -74,6 +75,11 @@ def only_trap(memory: Memory) -> bool:
 def site_address(index: int, offset: int) -> int:
     """Where site number `index` starts; `offset` is its place in a 64-byte line."""
     return _FIRST_SITE + index * _SITE_DISTANCE + offset
+
+
+def stub_address(index: int) -> int:
+    """Where the stub of site number `index` starts."""
+    return _FIRST_STUB + index * _SITE_DISTANCE
 
 
 class AddressBook:

@@ -99,11 +99,11 @@ def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
     title = f"Trace {number}: {trace.property}{kind}, {plural(len(trace.steps), 'step')}"
     lines = [paint(title, "bold"), f"  #  {lanes}  (P is the patcher, then one lane for each CPU)"]
     sites = _involved(trace)
-    lines += _bytes(trace.start, sites, " " * (len(lanes) + 7))
+    lines += _bytes(trace.start, sites, trace.verb, " " * (len(lanes) + 7))
     for k, step in enumerate(trace.steps, 1):
         if trace.cycle and k == len(trace.steps) - trace.cycle + 1:
             lines.append(paint("     from here on, for ever:", "bold"))
-        lines += _step(step, k, cpus, sites, len(lanes), k == len(trace.steps) and not trace.cycle, paint)
+        lines += _step(step, k, cpus, sites, len(lanes), k == len(trace.steps) and not trace.cycle, trace.verb, paint)
     if trace.rests:
         lines.append(paint("     from here on nothing has to happen any more", "bold"))
     lines += [paint(fill(f"=> {trace.why}", "  ", "     "), "red")]
@@ -119,16 +119,16 @@ def _involved(trace: Trace) -> list[int]:
 
 
 def _step(
-    step: TraceStep, number: int, cpus: int, sites: Sequence[int], width: int, last: bool, paint: Paint
+    step: TraceStep, number: int, cpus: int, sites: Sequence[int], width: int, last: bool, verb: str, paint: Paint
 ) -> list[str]:
     marks = ["·"] * (cpus + 1)
     marks[0 if step.instance is None else step.instance + 1] = "●"
     head = f"{number:3}  {' '.join(marks)}  "
     text = fill(step.says, head, " " * len(head))
-    return [paint(text, "red") if last else text, *_bytes(step.bytes, sites, " " * (width + 7))]
+    return [paint(text, "red") if last else text, *_bytes(step.bytes, sites, verb, " " * (width + 7))]
 
 
-def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], indent: str) -> list[str]:
+def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], verb: str, indent: str) -> list[str]:
     """For each site that matters, what memory holds; where CPUs may fetch something else, what they may fetch."""
     lines = []
     for site in found:
@@ -140,8 +140,10 @@ def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], indent: str) -> lis
             if seen:
                 views.setdefault(seen, []).append(cpu)
         for seen, who in views.items():
-            cpus = f"CPU{'s' if len(who) > 1 else ''} {' and '.join(map(str, who))}"
-            lines.append(f"{indent}    {cpus} may fetch {seen}")
+            several = len(who) > 1
+            cpus = f"CPU{'s' if several else ''} {' and '.join(map(str, who))}"
+            says = verb.replace("has ", "have ") if several else verb
+            lines.append(f"{indent}    {cpus} {says} {seen}")
     return lines
 
 

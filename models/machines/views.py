@@ -75,7 +75,9 @@ class Text:
 
 
 class View(ABC):
-    """How fetches relate to memory, for every CPU."""
+    """How fetches relate to memory, for every CPU. `verb`: how `seen` reads in a sentence."""
+
+    verb = "may fetch"
 
     def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine) -> None:
         self.builder, self.cpu, self.text, self.machine = builder, cpu, text, machine
@@ -240,6 +242,8 @@ class BufferedView(View):
     A CPU holds one instruction, whole or in part: which site's, and for each granule which content it read (0: none).
     What was read behind a trap byte is forgotten, as it is never run.
     """
+
+    verb = "has fetched"
 
     def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine) -> None:
         super().__init__(builder, cpu, text, machine)
