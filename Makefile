@@ -2,6 +2,7 @@
 #   make demo   the main job        make test   lint, types, tests
 # Each has its own virtual environment.
 PYTHON ?= python3
+SOURCES := $(shell find models checker proofs -name '*.py')
 
 .PHONY: demo test lint catalogue clean
 
@@ -17,9 +18,9 @@ test: .venv-test/ready
 	.venv-test/bin/pytest -n auto --dist loadscope
 	.venv-test/bin/check-strategy catalogue
 
-.venv-demo/ready: pyproject.toml
+.venv-demo/ready: pyproject.toml $(SOURCES)
 	$(PYTHON) -m venv .venv-demo
-	.venv-demo/bin/pip install --quiet --editable .
+	.venv-demo/bin/pip install --quiet .
 	touch $@
 
 .venv-test/ready: pyproject.toml
