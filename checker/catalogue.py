@@ -13,6 +13,7 @@ from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResu
 from models.library import is_path, load, load_file, scenario_of, shipped
 from models.properties import is_required
 from models.protocol import Expect, Strategy
+from models.system.errors import ModelError, ScenarioError
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def describe(expect: Expect, strategy: Strategy) -> str:
 
 def compare(strategy: Strategy, expect: Expect, limits: Limits | None = None) -> list[Met]:
     """Check one expectation, for each of its use cases. Raises ModelError."""
-    result = check(strategy, scenario_of(strategy, expect), limits=limits)
+    try:
+        result = check(strategy, scenario_of(strategy, expect), limits=limits)
+    except ScenarioError as error:
+        raise ModelError(f"{strategy.name} expects: {error.message}", expect.where) from error
     return [met(strategy, expect, result, use_case) for use_case in expect.use_cases]
 
 

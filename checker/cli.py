@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"check-strategy: {message}", file=sys.stderr)
+    print(f"check-strategy: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(check)
     check.add_argument("--expected", action="store_true", help="compare with what the file declares of itself instead")
     _common_options(check)
+    check.add_argument("--keep-generated", metavar="FILE", help="keep the generated successor functions")
 
     listing = command("list", run_list, "strategies, machines, properties and use cases, one line each")
     listing.add_argument("what", nargs="?", choices=("strategies", "machines", "properties", "use-cases"))
@@ -147,7 +149,6 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
     _limit_options(parser)
     parser.add_argument("--engine", choices=("auto", "python"), default="auto", help="which search (default auto)")
     parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output, with nothing else on it")
-    parser.add_argument("--keep-generated", metavar="FILE", help="keep the generated successor functions")
 
 
 # ---- what commands share ----------------------------------------------------------------------------------------------
@@ -171,7 +172,8 @@ def _machine(name: str) -> Any:
         return machine(name)
     except ScenarioError as error:
         near = get_close_matches(name.partition(",")[0], PRESETS, 3, 0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near and name not in near else ""
+        known = name.partition(",")[0] in PRESETS
+        hint = f"; did you mean {' or '.join(near)}?" if near and not known else ""
         raise UsageError(f"{error.message}{hint}") from None
 
 
@@ -242,20 +244,24 @@ def _checked(strategy: Any, scenario: Any, options: Any) -> Any:
 
 def run_check(options: Any) -> int:
     strategy = _load(options.strategy)
-    if options.expected:
-        return _expected([options.strategy], options)
     scenario = _scenario(options, options.machine)
+    if options.expected:
+        from models.scenario import Scenario
+
+        if scenario != Scenario() or options.use_case or options.keep_generated:
+            raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
+        return _expected([options.strategy], options)
     result = _checked(strategy, scenario, options)
-    _keep_generated(result, options)
     from checker.report import files, structured, text
 
     name = options.strategy
-    if options.json:
-        files.write(structured.check_to_json(result, _absolute(name)), options.json)
     if options.json != "-":
-        words = " ".join(filter(None, [name, text.options_of(scenario)]))
+        words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
         replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
         print(text.render(result, _paint(), replay))
+    if options.json:
+        files.write(structured.check_to_json(result, _absolute(name)), options.json)
+    _keep_generated(result, options)
     return int(result.exit_status)
 
 
@@ -333,7 +339,8 @@ def _expected(names: Sequence[str], options: Any) -> int:
         found.append(met)
         if not quiet:
             word = paint("ok  ", "green") if met.ok else paint("FAIL", "red")
-            print(f"{word} {met.strategy}, {met.use_case}, {met.scenario}: {met.expected}", flush=True)
+            line = f"{met.strategy}, {met.use_case}, {met.scenario}: {met.expected}"
+            print(f"{word} {layout.fill(line, '     ', '       ')[5:]}", flush=True)
             if not met.ok:
                 print(layout.fill(met.difference, "       "))
             if met.vacuous:
@@ -364,28 +371,14 @@ def run_explain(options: Any) -> int:
     paint = _paint()
     use_case = options.use_case or "livepatch"
     whole = _checked(strategy, scenario, options)
-    quiet = options.json == "-"
     rows, found = [["step", "without it", "steps", "line"]], []
-    for omission in omissions(strategy, scenario, use_case, _limits(options)):
+    for omission in omissions(strategy, scenario, use_case, _limits(options)) if whole.exploration.complete else ():
         found.append(omission)
         broken = ", ".join(f"{name} ({kind})" for name, kind in omission.broken)
         unknown = "unknown" if omission.inconclusive else "protects nothing here"
         length = str(len(omission.trace.steps)) if omission.trace else ""
-        place = text.short_path(omission.line)
-        rows.append([omission.label, broken or unknown, length, place if len(place) < 44 else os.path.basename(place)])
-    if options.json:
-        values = {
-            "schema": files.SCHEMA,
-            "strategy": strategy.name,
-            "use_case": use_case,
-            "complete": structured.check_to_json(whole, _absolute(options.strategy)),
-            "without": [
-                {"label": o.label, "line": o.line, **structured.check_to_json(o.result, _absolute(options.strategy))}
-                for o in found
-            ],
-        }
-        files.write(values, options.json)
-    if not quiet:
+        rows.append([omission.label, broken or unknown, length, os.path.basename(omission.line)])
+    if options.json != "-":
         heading = f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}"
         print(layout.fill(heading, "", "  ") + "\n")
         print(_narrow(rows, paint))
@@ -395,19 +388,31 @@ def run_explain(options: Any) -> int:
                 for k, step in enumerate(omission.trace.steps, 1):
                     print(layout.fill(f"{k:3}  {step.says}", "", "     "))
                 print(layout.fill(f"=> {omission.trace.why}", "  ", "     "))
+    if options.json:
+        name = _absolute(options.strategy)
+        values = {
+            "schema": files.SCHEMA,
+            "strategy": strategy.name,
+            "use_case": use_case,
+            "complete": structured.check_to_json(whole, name),
+            "without": [{"label": o.label, "line": o.line, **structured.check_to_json(o.result, name)} for o in found],
+        }
+        files.write(values, options.json)
     statuses = [INCONCLUSIVE for o in found if o.inconclusive]
     return worst([whole.exit_status, *statuses])
 
 
 def _narrow(rows: list[list[str]], paint: Any) -> str:
     """A table whose wide middle column is broken at commas, one property to a line."""
-    from checker.report.layout import table
+    from checker.report.layout import WIDTH, table
 
     lines = [rows[0]]
     for row in rows[1:]:
         first, *others = row[1].split(", ")
         lines.append([row[0], first, *row[2:]])
         lines += [["", other, "", ""] for other in others]
+    if max(map(len, table(lines).splitlines())) > WIDTH:
+        lines = [[*line[:-1], line[-1].rpartition(":")[2]] for line in lines]  # only the number of the line
     return str(table(lines, paint))
 
 

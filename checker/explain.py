@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from checker.search.result import Limits
+from checker.search.result import INTERRUPTED, Limits
 from checker.trace import Trace
 from checker.verdict import UNKNOWN, CheckResult, check
 from models.plan import plan
@@ -50,3 +50,5 @@ def omissions(
             found[0].trace if found else None,
             result,
         )
+        if result.exploration.stopped == INTERRUPTED:
+            return

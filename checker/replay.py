@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from checker.report.files import SCHEMA
-from checker.report.structured import step_to_json
+from checker.report.structured import step_to_json, trace_to_json
+from checker.search.progress import CANNOT_FINISH, MAY_GO_ON, MAY_REST
+from checker.search.result import Path as Path_
 from checker.search.result import Taken
-from checker.trace import Narrator, ReplayError, Trace, TraceStep
+from checker.trace import Narrator, ReplayError, Trace
 from models.compose import compose
 from models.library import load
 from models.machines.fetch import machine
+from models.properties import COMPLETES
 from models.scenario import Scenario
 from models.system.errors import ModelError
+from models.system.evaluate import Step
+from models.system.system import Invariant, Mark
 
 
 class TraceFileError(Exception):
@@ -22,27 +27,26 @@ class TraceFileError(Exception):
 
 
 def replay(path: Path) -> list[Trace]:
-    """The traces of a JSON file that `check --json` wrote, each replayed. Raises TraceFileError, ModelError, KeyError."""
+    """The traces of a JSON file that `check --json` wrote, each replayed. Raises TraceFileError."""
     values = read(path)
     try:
+        own = values["transition"] == "own sequence"
         scenario = Scenario(
             machine=machine(values["machine"]),
-            transition=None if values["transition"] == "own sequence" else values["transition"],
-            rounds=None if values["transition"] == "own sequence" else values["rounds"],
+            transition=None if own else values["transition"],
+            rounds=None if own else values["rounds"],
             cpus=values["cpus"],
             sites=values["sites"],
             without=frozenset(values["without"]),
             preempt=values["preempt"],
             nmi=values["nmi"],
         )
-        strategy = load(values["model"])
-        recorded = values["traces"]
-        narrator = Narrator(compose(strategy, scenario))
-        return [_one(path, narrator, trace, number) for number, trace in enumerate(recorded, 1)]
-    except ModelError:
-        raise
+        narrator = Narrator(compose(load(values["model"]), scenario))
+    except ModelError as error:
+        raise TraceFileError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise TraceFileError(f"{path}: not a trace file of this version: {type(error).__name__}: {error}") from error
+    return [_one(path, narrator, trace, number) for number, trace in enumerate(values["traces"], 1)]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -51,7 +55,7 @@ def read(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TraceFileError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceFileError(f"{path}: not JSON: {error}") from error
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise TraceFileError(f"{path}: not an answer of `check --json` with schema {SCHEMA}")
@@ -60,43 +64,72 @@ def read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _one(path: Path, narrator: Narrator, recorded: dict[str, Any], number: int) -> Trace:
+def _one(path: Path, narrator: Narrator, recorded: Any, number: int) -> Trace:
     """One trace, step by step; refused at the first step that differs."""
     taken: list[Taken] = []
-    names = {action.name: k for k, action in enumerate(narrator.system.actions)}
-    for count, step in enumerate(recorded["steps"], 1):
+    steps = recorded.get("steps") if isinstance(recorded, dict) else None
+    if not isinstance(steps, list):
+        raise TraceFileError(f"{path}: trace {number} holds no steps")
+    for count, step in enumerate(steps, 1):
         where = f"{path}: trace {number}, step {count}"
-        if step["action"] not in names:
-            raise TraceFileError(f"{where}: there is no action “{step['action']}” in this model")
-        actor = step["actor"]
-        instance = None if actor == "patcher" else int(actor.removeprefix("cpu "))
-        action = narrator.system.actions[names[step["action"]]]
-        known = instance is None or 0 <= instance < len(narrator.system.instances)
-        if (action.actor is None) != (instance is None) or not known or step["choice"] not in action.values:
-            raise TraceFileError(f"{where}: “{actor}” cannot do “{step['action']}”")
-        taken.append((names[step["action"]], instance, step["choice"]))
+        taken.append(_taken(where, narrator, step))
         try:
             states = narrator.follow(taken)
         except ReplayError as error:
-            raise TraceFileError(f"{where}: {error}") from error
+            raise TraceFileError(f"{where}: {error.message}") from error
         found = step_to_json(narrator.step(states[-2], taken[-1], states[-1]))
         for key in ("says", "changes", "bytes"):
             if found[key] != step.get(key):
                 raise TraceFileError(f"{where}: the file says {key} = {step.get(key)!r}, the model {found[key]!r}")
-    return _whole(narrator, recorded, taken)
+    return _ended(f"{path}: trace {number}, step {len(taken)}", narrator, recorded, tuple(taken))
 
 
-def _whole(narrator: Narrator, recorded: dict[str, Any], taken: list[Taken]) -> Trace:
+def _taken(where: str, narrator: Narrator, step: Any) -> Taken:
+    """Which action of the model a recorded step names."""
+    names = {action.name: k for k, action in enumerate(narrator.system.actions)}
+    try:
+        name, actor, choice = step["action"], step["actor"], step["choice"]
+    except (KeyError, TypeError) as error:
+        raise TraceFileError(f"{where}: it has no action, actor or choice") from error
+    if name not in names:
+        raise TraceFileError(f"{where}: there is no action “{name}” in this model")
+    cpus = {f"cpu {i}": i for i in range(len(narrator.system.instances))}
+    action = narrator.system.actions[names[name]]
+    known = actor in cpus if action.actor else actor == "patcher"
+    if not known or choice not in action.values:
+        raise TraceFileError(f"{where}: “{actor}” cannot do “{name}” with choice {choice}")
+    return names[name], cpus.get(actor), choice
+
+
+def _ended(where: str, narrator: Narrator, recorded: dict[str, Any], taken: tuple[Taken, ...]) -> Trace:
+    """The whole trace, if it ends in what the file says is wrong there.
+
+    Of `completes`, a replay shows that a cycle closes; that nothing else is possible takes a search.
+    """
+    name, kind = recorded.get("property"), recorded.get("kind") or ""
     states = narrator.follow(taken)
-    steps: list[TraceStep] = [narrator.step(a, step, b) for a, step, b in zip(states, taken, states[1:], strict=False)]
-    return Trace(
-        recorded["property"],
-        recorded["kind"] or "",
-        tuple(steps),
-        recorded["why"],
-        recorded["conjunct"],
-        narrator.bytes(states[0]),
-        recorded["cycle"],
-        recorded["rests"],
-        narrator.model.cpu.view.verb,
-    )
+    cycle, rests = recorded.get("cycle"), recorded.get("rests")
+    reason: Mark | Invariant | str | None = None
+    if name == COMPLETES:
+        reason = {"deadlock": CANNOT_FINISH, "lasso": MAY_REST if rests else MAY_GO_ON}.get(kind)
+    else:
+        broken: list[Mark | Invariant] = [*narrator.evaluator.broken(states[-1])]
+        if taken:
+            k, instance, choice = taken[-1]
+            last = Step(narrator.system.actions[k], instance, choice, states[-1])
+            broken += narrator.evaluator.marks(last, states[-2])
+        matching = [b for b in broken if (b.property, b.kind) == (name, kind)]
+        reason = matching[0] if matching else None
+    if reason is None:
+        raise TraceFileError(f"{where}: {name} ({kind}) is not broken after it, as the file says")
+    if not isinstance(cycle, int) or not 0 <= cycle <= len(taken) or not isinstance(rests, bool):
+        raise TraceFileError(f"{where}: no cycle of {cycle} steps ends there")
+    try:
+        told = narrator.tell(Path_(taken, cycle, rests), reason, str(name), kind)
+    except ReplayError as error:
+        raise TraceFileError(f"{where}: {error.message}") from error
+    found = trace_to_json(told)
+    for key in ("why", "conjunct", "cycle", "rests"):
+        if found[key] != recorded.get(key):
+            raise TraceFileError(f"{where}: the file says {key} = {recorded.get(key)!r}, the model {found[key]!r}")
+    return told

@@ -1,5 +1,7 @@
 """The strategy file that `check-strategy new` writes: commented, and it checks as it stands."""
 
+import re
+
 TEMPLATE = '''\
 """What this strategy does, in a sentence or two.
 
@@ -42,4 +44,5 @@ strategy = Strategy(
 
 def fill(path: str, name: str) -> str:
     """The template for a file at `path`."""
-    return TEMPLATE.replace("{path}", path).replace("{name}", name)
+    plain = re.sub(r"[^\w./ -]", "_", path)
+    return TEMPLATE.replace("{path}", plain).replace("{name}", re.sub(r"[^\w-]+", "-", name))

@@ -25,7 +25,7 @@ class ReplayError(Exception):
 
     def __init__(self, step: int, message: str) -> None:
         super().__init__(f"step {step}: {message}")
-        self.step = step
+        self.step, self.message = step, message
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,17 @@ class Narrator:
         self.evaluator = Evaluator(model.system)
         self.number = {action: k for k, action in enumerate(self.system.actions)}
 
-    def tell(self, path: Path, reason: Mark | Invariant | str, property_: str = "") -> Trace:
-        """The trace of `path`, at whose end `reason` shows. Raises ReplayError when the evaluator disagrees."""
+    def tell(self, path: Path, reason: Mark | Invariant | str, property_: str = "", kind: str = "") -> Trace:
+        """The trace of `path`, at whose end `reason` shows; for a reason in words, which property it breaks and how.
+
+        Raises ReplayError when the evaluator disagrees.
+        """
         states = self.follow(path.steps)
         steps = tuple(
             self.step(before, taken, after)
             for before, taken, after in zip(states, path.steps, states[1:], strict=False)
         )
-        kind, conjunct = "", ""
+        conjunct = ""
         if isinstance(reason, Mark):
             last = path.steps[-1]
             taken = Evaluated(self.system.actions[last[0]], last[1], last[2], states[-1])
@@ -107,6 +110,8 @@ class Narrator:
             why = reason
             if path.cycle and states[-1] != states[-1 - path.cycle]:
                 raise ReplayError(len(steps), "the evaluator does not come back to where the cycle began")
+            if path.rests and any(s.action.fairness.is_fair for s in self.evaluator.transitions(states[-1])):
+                raise ReplayError(len(steps), "the evaluator finds that something has to happen there")
             if self.evaluator.halted(states[-1]):
                 raise ReplayError(len(steps), "the evaluator finds an error state where the patcher is said to wait")
             conjunct = f"the patcher waits at “{self.show('patcher', states[-1])}”"

@@ -200,7 +200,7 @@ class _Judge:
         fatal = [way for way in ways if not is_accepted(use_case, name, way[0])]
         if fatal or ways:
             kind, path, reason = (fatal or ways)[0]
-            trace = self.tell(path, reason, name)
+            trace = self.tell(path, reason, name, kind)
             return PropertyVerdict(name, required, VIOLATED if fatal else EXPOSED, kind, trace=trace)
         if not self.exploration.complete:
             return PropertyVerdict(name, required, UNKNOWN, note=self.exploration.stopped)
@@ -212,11 +212,11 @@ class _Judge:
         vacuous = () if note or name in self.tested else (self.untested(name),)
         return PropertyVerdict(name, required, VERIFIED, note=note, vacuous=vacuous)
 
-    def tell(self, path: Path, reason: Reason, name: str) -> int:
+    def tell(self, path: Path, reason: Reason, name: str, kind: str) -> int:
         key = id(reason)
         if key not in self.told:
             self.told[key] = len(self.traces)
-            self.traces.append(self.teller.tell(path, reason, name))
+            self.traces.append(self.teller.tell(path, reason, name, kind))
         return self.told[key]
 
     def trivial(self, name: str) -> str:

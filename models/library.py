@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -35,9 +36,18 @@ def shipped() -> dict[str, Strategy]:
     return found
 
 
-def strategies_in(module: ModuleType) -> list[Strategy]:
-    """The strategies that a module defines, in order."""
-    return [value for value in vars(module).values() if isinstance(value, Strategy)]
+def strategies_in(module: ModuleType, imported: Collection[str] = ()) -> list[Strategy]:
+    """The strategies that a module defines, in order; names that it imported do not count."""
+    named = {
+        name: value for name, value in vars(module).items() if isinstance(value, Strategy) and name not in imported
+    }
+    return list({id(value): value for value in named.values()}.values())
+
+
+def imported_names(path: Path) -> set[str]:
+    """The names that a file binds by importing them."""
+    statements = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in statements for alias in node.names}
 
 
 def validate(strategy: Strategy) -> Strategy:
@@ -115,11 +125,14 @@ def load_file(path: Path) -> Sequence[Strategy]:
         raise ModelError(
             f"not valid Python: {error.msg}", Location(error.filename or full, error.lineno or 1)
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
         where = Location(full, (mine[-1].lineno if mine else 1) or 1)
         raise ModelError(f"the file does not import: {type(error).__name__}: {error}", where) from error
-    found = strategies_in(module)
+    found = strategies_in(module, imported_names(path))
     if not found:
         raise ModelError("the file defines no Strategy", Location(full, 1))
+    for k, strategy in enumerate(found):
+        if any(strategy.name == other.name for other in found[:k]):
+            raise ModelError(f"the file defines two strategies called “{strategy.name}”", strategy.where)
     return [validate(strategy) for strategy in found]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from models.machines import x86
 from models.protocol import (
     NOBODY,
     TRAP,
     Allocate,
+    Bytes,
     Call,
     Claim,
     Discard,
@@ -22,6 +24,7 @@ from models.protocol import (
     Function,
     Instruction,
     Meaning,
+    Nop,
     Probe,
     ReadLock,
     ReadUnlock,
@@ -40,7 +43,7 @@ from models.protocol import (
     Write,
 )
 from models.scenario import Scenario, versions
-from models.system.errors import Location, ModelError, ScenarioError
+from models.system.errors import Location, ModelError, ScenarioError, is_internal
 from models.text import AddressBook, Memory, SiteText, cuts, encode, site_address, store, stub_address
 
 MOST_STEPS = 10_000
@@ -219,20 +222,27 @@ class _Unroller:
         """What `steps` yields, with every way of failing turned into one message."""
         strategy = self.plan.strategy
         try:
-            source = iter(steps(sites))
-        except Exception as error:
-            raise self.failed(error) from error
+            made = steps(sites)
+        except (Exception, SystemExit) as error:
+            raise self.failed(error, steps) from error
+        if not isinstance(made, Iterable):
+            message = f"{strategy.name}: the steps are {made!r}, not a generator (is there a `yield`?)"
+            raise ModelError(message, self.written_at(steps))
+        source = iter(made)
         for count in range(MOST_STEPS + 1):
             try:
                 step = next(source)
             except StopIteration:
                 return
             except ModelError as error:
-                raise error if error.where else ModelError(error.message, self.failed(error).where) from error
-            except Exception as error:
-                raise self.failed(error) from error
-            frame = getattr(source, "gi_frame", None)
-            place = Location(frame.f_code.co_filename, frame.f_lineno) if frame else strategy.where
+                raise error if error.where else ModelError(error.message, self.failed(error, steps).where) from error
+            except (Exception, SystemExit) as error:
+                raise self.failed(error, steps) from error
+            inner: Any = source
+            while getattr(getattr(inner, "gi_yieldfrom", None), "gi_frame", None) is not None:
+                inner = inner.gi_yieldfrom
+            frame = getattr(inner, "gi_frame", None)
+            place = Location(frame.f_code.co_filename, frame.f_lineno) if frame else self.written_at(steps)
             if not isinstance(step, Step):
                 raise ModelError(f"{strategy.name} yields {step!r}, which is not a step", place)
             if count == MOST_STEPS:
@@ -241,14 +251,16 @@ class _Unroller:
                 )
             yield step
 
-    def failed(self, error: Exception) -> ModelError:
-        """`error` of the strategy's own code, with the innermost line that raised it."""
-        frames = traceback.extract_tb(error.__traceback__)
-        inner = frames[-1] if frames else None
-        mine = [f for f in frames if f.filename == self.plan.strategy.where.file]
-        best = mine[-1] if mine else inner
-        where = Location(best.filename, best.lineno or 0) if best else self.plan.strategy.where
+    def failed(self, error: BaseException, steps: Steps) -> ModelError:
+        """`error` of the strategy's own code, with the innermost line of the strategy's file that it came through."""
+        mine = [f for f in traceback.extract_tb(error.__traceback__) if not is_internal(f.filename)]
+        where = Location(mine[-1].filename, mine[-1].lineno or 1) if mine else self.written_at(steps)
         return ModelError(f"{self.plan.strategy.name} raised {type(error).__name__}: {error}", where)
+
+    def written_at(self, steps: Steps) -> Location:
+        """Where a generator of steps is written."""
+        code = getattr(steps, "__code__", None)
+        return Location(code.co_filename, code.co_firstlineno) if code else self.plan.strategy.where
 
     def leave_out(self, step: Step) -> None:
         """Remember what a left-out step would have done, so that its partner does nothing either."""
@@ -309,6 +321,11 @@ class _Unroller:
 
     def check_write(self, step: Write) -> None:
         place = step.place
+        if not isinstance(place, Bytes) or not isinstance(step.content, (bytes, Nop, Call, Probe)):
+            raise ModelError(
+                f"this writes {step.content!r} to {place!r}: it takes bytes of a site, and an instruction or bytes",
+                step.where,
+            )
         if not 0 <= place.start < place.stop <= place.site.length or not 0 <= place.site.index < self.scenario.sites:
             raise ModelError(
                 f"this writes bytes {place.start} to {place.stop - 1} of a site of {place.site.length} bytes: "
@@ -365,8 +382,11 @@ class _Unroller:
                 )
             if function.reads is not None:
                 made.words.setdefault(function.reads, [function.reads.initial])
-        for function in made.functions.values():
-            self.book.address(function)
+        try:
+            for function in made.functions.values():
+                self.book.address(function)
+        except ModelError as error:
+            raise ModelError(f"{strategy.name}: {error.message}", strategy.where) from error
 
     def lay_out(self, steps: Sequence[Planned]) -> None:
         """Follow the text through all stores, then cut it into granules."""

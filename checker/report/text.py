@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checker.report.layout import PLAIN, WIDTH, Paint, fill, plural, table
 from checker.trace import SiteBytes, Trace, TraceStep
-from checker.verdict import EXPOSED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict
+from checker.verdict import EXPOSED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
 from models.scenario import Scenario
 
 _VERDICT_COLOUR = {VERIFIED: "green", VIOLATED: "red", EXPOSED: "yellow", UNKNOWN: "yellow"}
@@ -23,25 +23,43 @@ def answer(verdict: PropertyVerdict) -> str:
 
 
 def verdict_table(result: CheckResult, paint: Paint) -> list[str]:
-    """The table of all properties, and under it what the marks in it mean."""
-    first = result.results[0]
-    notes: list[str] = []
-    rows = [["property", "asked", *(r.use_case for r in result.results), "evidence"]]
+    """The table of all properties, one for each use case where they do not fit beside each other, and remarks."""
+    whole = _rows(result.results)
+    groups = [result.results]
+    if max(map(len, table(whole[0]).splitlines())) > WIDTH:
+        groups = [(one,) for one in result.results]
+    lines = []
+    for group in groups:
+        rows, colours = _rows(group)
+        lines.append(table(rows, paint, colours))
+    return [*lines, *_remarks(result)]
+
+
+def _rows(results: Sequence[UseCaseResult]) -> tuple[list[list[str]], list[list[str]]]:
+    """The cells of the table, header first, and the colour of each cell below it."""
+    rows = [["property", "asked", *(r.use_case for r in results), "evidence"]]
     colours = []
-    for k, head in enumerate(first.verdicts):
-        verdicts = [r.verdicts[k] for r in result.results]
-        remark = head.note or "; ".join(head.vacuous)
-        evidence = "trace" if all(v.trace is not None for v in verdicts) else "search"
-        if remark:
-            kind = "vacuous" if head.vacuous else "trivial" if head.verdict == VERIFIED else "limit"
-            notes.append(f"{kind}: {head.property}: {remark}")
-            evidence = kind
+    for k, head in enumerate(results[0].verdicts):
+        verdicts = [r.verdicts[k] for r in results]
         traces = [v.trace for v in verdicts if v.trace is not None]
-        if traces:
-            evidence = f"trace {traces[0] + 1}"
+        evidence = f"trace {traces[0] + 1}" if traces else _remark(head) or "search"
         rows.append([head.property, "required" if head.required else "exposure", *map(answer, verdicts), evidence])
         colours.append(["", "", *(_VERDICT_COLOUR[v.verdict] for v in verdicts), ""])
-    return [table(rows, paint, colours), *(fill(note, "  ", "    ") for note in dict.fromkeys(notes))]
+    return rows, colours
+
+
+def _remark(verdict: PropertyVerdict) -> str:
+    """What kind of remark a verdict carries."""
+    if verdict.vacuous:
+        return "vacuous"
+    return "" if not verdict.note else "trivial" if verdict.verdict == VERIFIED else "limit"
+
+
+def _remarks(result: CheckResult) -> list[str]:
+    """What the remarks in the table mean, one line each."""
+    verdicts = [v for r in result.results for v in r.verdicts if _remark(v)]
+    notes = [f"{_remark(v)}: {v.property}: {v.note or '; '.join(v.vacuous)}" for v in verdicts]
+    return [fill(note, "  ", "    ") for note in dict.fromkeys(notes)]
 
 
 def applies(result: CheckResult) -> str:

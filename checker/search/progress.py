@@ -22,6 +22,10 @@ from models.system.system import Fairness
 if TYPE_CHECKING:
     from networkx import DiGraph
 
+CANNOT_FINISH = "from here the patcher can never take its last step"
+MAY_REST = "nothing has to happen any more, and the patcher never takes its last step"
+MAY_GO_ON = "this may go on for ever, and the patcher never takes its last step"
+
 Group = tuple[Fairness, int | None]  # what is fair: the kind of step, and whose
 
 
@@ -40,13 +44,12 @@ def _search(space: Space, parent: dict[int, int], region: set[int] | None) -> tu
     stuck = _cannot_finish(space, parent)
     if stuck is not None:
         steps = path_to(space, parent, stuck)
-        return Path(steps), "from here the patcher can never take its last step"
+        return Path(steps), CANNOT_FINISH
     lasso = _find_lasso(space, parent, region)
     if lasso is None:
         return None
     path = Path((*path_to(space, parent, lasso[0]), *lasso[1]), cycle=len(lasso[1]), rests=not lasso[1])
-    says = "nothing has to happen any more" if path.rests else "this may go on for ever"
-    return path, f"{says}, and the patcher never takes its last step"
+    return path, MAY_REST if path.rests else MAY_GO_ON
 
 
 def _cannot_finish(space: Space, parent: dict[int, int]) -> int | None:
@@ -75,7 +78,7 @@ def _find_lasso(space: Space, parent: dict[int, int], region: set[int] | None) -
 def _suspicious(space: Space) -> set[int] | None:
     """The shared values at which some CPU might withhold its consent for ever; None where the argument does not apply.
 
-    It applies where instances never change shared values and the patcher never comes back to the same ones.
+    It applies where instances never change shared values and the patcher never comes back to values that it left.
     """
     if any(g2 != g for (_, g, _), found in space.known.items() for _, _, g2, _, _ in found):
         return None
@@ -86,10 +89,14 @@ def _suspicious(space: Space) -> set[int] | None:
         by_shared[g].append((component, l))
     found = set()
     for g, moves in space.moves.items():
-        if space.is_goal(g) or any(m.unconditional for m in moves):
+        fair = [m for m in moves if space.system.actions[m.action].fairness.is_fair]
+        if space.is_goal(g):
             continue
-        if not moves or not all(
-            _consents(space, component, g, by_shared[g], moves[0].action) for component in space.system.components
+        if any(m.shared == g for m in moves):
+            found.add(g)  # the patcher can be busy without getting on
+        elif not any(m.unconditional for m in fair) and not any(
+            all(_consents(space, component, g, by_shared[g], m.action) for component in space.system.components)
+            for m in fair
         ):
             found.add(g)
     return found
@@ -166,6 +173,11 @@ def _edges(space: Space, state: int) -> Iterator[tuple[int, Taken, Group]]:
         yield after, taken, (fairness, taken[1])
 
 
+def _repeats(group: Group) -> bool:
+    """Whether a step of this kind may be on a cycle."""
+    return group[0] is not Fairness.NEVER_ON_CYCLE
+
+
 def _fair_cycle(space: Space, states: list[int]) -> tuple[int, list[Taken]] | None:
     """A strongly fair cycle (or a state where nothing fair is enabled) among `states`, the earliest in order."""
     import networkx
@@ -180,7 +192,7 @@ def _fair_cycle(space: Space, states: list[int]) -> tuple[int, list[Taken]] | No
         for after, _taken, group in _edges(space, state):
             if group[0].is_fair:
                 enabled[state].add(group)
-            if after in place and group[0] is not Fairness.NEVER_ON_CYCLE:
+            if after in place and _repeats(group):
                 graph.add_edge(state, after)
     best: tuple[int, list[int]] | None = None
     pending = [sorted(part, key=place.__getitem__) for part in networkx.strongly_connected_components(graph)]
@@ -188,10 +200,7 @@ def _fair_cycle(space: Space, states: list[int]) -> tuple[int, list[Taken]] | No
         part = pending.pop()
         members = set(part)
         taken_groups = {
-            group
-            for s in part
-            for after, _, group in _edges(space, s)
-            if after in members and group[0] is not Fairness.NEVER_ON_CYCLE
+            group for s in part for after, _, group in _edges(space, s) if after in members and _repeats(group)
         }
         bad = {s for s in part if enabled[s] - taken_groups}
         if bad:
@@ -220,7 +229,7 @@ def _walk(space: Space, graph: DiGraph[int], start: int) -> list[Taken]:
         nonlocal here
         path = networkx.shortest_path(graph, here, target)
         for a, b in itertools.pairwise(path):
-            steps.append(next(taken for after, taken, _ in _edges(space, a) if after == b))
+            steps.append(next(taken for after, taken, group in _edges(space, a) if after == b and _repeats(group)))
         here = target
 
     for state, after, taken in todo.values():

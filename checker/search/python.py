@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from checker.search.generate import generate
-from checker.search.result import Exploration, Limits, Path, Progressing, Report, Taken
+from checker.search.result import INTERRUPTED, Exploration, Limits, Path, Progressing, Report, Taken
 from models.system.system import Invariant, Mark, TransitionSystem
 
 _SHARED_BITS = 20
@@ -35,26 +35,26 @@ class _Full(Exception):
 _LOOP = """
 def expand(frontier, parent, miss, moves_of, ask, {tables}):
     transitions, fresh_states = 0, []
-    add = fresh_states.append
     for s in frontier:
 {lookups}
         if {halted}:
             continue
         g = s & {shared_mask}
-        fresh = []
+        fresh = {{}}
         for move in moves_of(g):
             t = ask(move, s)
             if t >= 0 and t != s:
                 transitions += 1
                 if t not in parent:
                     parent[t] = s
-                    fresh.append((move.order, t))
+                    fresh[t] = move.order
+                elif t in fresh and move.order < fresh[t]:
+                    fresh[t] = move.order
 {deltas}
-        if fresh:
-            if len(fresh) > 1:
-                fresh.sort()
-            for _, t in fresh:
-                add(t)
+        if len(fresh) > 1:
+            fresh_states += sorted(fresh, key=fresh.__getitem__)
+        else:
+            fresh_states += fresh
     return transitions, fresh_states
 """
 _LOOKUP = """\
@@ -68,7 +68,9 @@ _DELTAS = """\
             t = s + d
             if t not in parent:
                 parent[t] = s
-                fresh.append((order, t))"""
+                fresh[t] = order
+            elif t in fresh and order < fresh[t]:
+                fresh[t] = order"""
 _LINK = """
 def link(states, backward, moves_of, ask, {tables}):
     halted = set()
@@ -274,7 +276,7 @@ class Space:
         source = body.format(
             tables=", ".join(f"table{i}" for i in count),
             lookups="\n".join(lookup.format(i=i, mask=self.masks[i] | self.shared_mask) for i in count),
-            halted=" or ".join(halted.format(i=i) for i in count),
+            halted=" or ".join(halted.format(i=i) for i in count) or "False",
             shared_mask=self.shared_mask,
             deltas="\n".join(deltas.format(i=i) for i in count),
         )
@@ -328,7 +330,7 @@ def explore(
     except MemoryError:
         outcome.stopped = "out of memory"
     except KeyboardInterrupt:
-        outcome.stopped = "interrupted"
+        outcome.stopped = INTERRUPTED
     outcome.states = len(parent)
     outcome.fired = set(space.fired)
     for mark, (state, last) in space.met.items():

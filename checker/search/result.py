@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from models.system.system import Action, Invariant, Mark
 
+INTERRUPTED = "interrupted"  # why a search stopped that somebody stopped
+
 Taken = tuple[int, int | None, int]  # an action's index, the acting instance's position (None: patcher), the choice
 
 

@@ -36,7 +36,7 @@ _MODELS = (str(Path(_PACKAGE) / "strategies"), str(Path(_PACKAGE) / "skeletons.p
 _internal: dict[str, bool] = {}
 
 
-def _is_internal(file: str) -> bool:
+def is_internal(file: str) -> bool:
     """Whether a frame belongs to the library rather than to somebody's model."""
     known = _internal.get(file)
     if known is None:
@@ -53,7 +53,7 @@ def caller() -> Location:
     frame = sys._getframe(1)
     nearest = frame.f_back or frame
     outer = nearest
-    while _is_internal(outer.f_code.co_filename):
+    while is_internal(outer.f_code.co_filename):
         if outer.f_back is None:
             return Location(nearest.f_code.co_filename, nearest.f_lineno)
         outer = outer.f_back
