@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,6 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         words.insert(0, "check")  # a bare strategy means check
     options = _parser().parse_args(words)
+    output = _Unbreakable(sys.stdout)
+    with contextlib.redirect_stdout(output):
+        status = _run(options)
+        output.flush()
+    return status
+
+
+def _run(options: Any) -> int:
+    """Run one command; every failure becomes one line on standard error and an exit status."""
     try:
         return int(options.run(options))
     except UsageError as error:
@@ -49,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             traceback.print_exc()
         return _complain(str(error), MODEL)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return HOLDS
     except KeyboardInterrupt:
         return _complain("interrupted before there was an answer", INCONCLUSIVE)
     except OSError as error:
@@ -67,12 +73,54 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
+class _Version(argparse.Action):
+    """Prints the version; looked up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"check-strategy {version('check-strategy')}")
+        parser.exit()
+
+
+class _Unbreakable:
+    """Standard output that goes quiet when its reader has gone, so that the exit status is that of the check."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._quietly():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._quietly():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return bool(self._stream.isatty())
+
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(self._stream.fileno(), sys.__stdout__.fileno())  # type: ignore[union-attr]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="check-strategy",
         description="Can any CPU, in any interleaving, run a torn instruction or a stale target while code is rewritten?",
         epilog="Exit status: 0 holds, 1 violated, 2 usage, 3 the model is wrong, 4 inconclusive, 5 vacuous, 70 internal.",
     )
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
@@ -122,6 +170,13 @@ def _positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"“{text}” is not a positive number")
 
 
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"“{text}” is not a positive number of seconds")
+
+
 def _scenario_options(parser: argparse.ArgumentParser, machines: bool = False) -> None:
     group = parser.add_argument_group("scenario")
     if machines:
@@ -141,7 +196,7 @@ def _scenario_options(parser: argparse.ArgumentParser, machines: bool = False) -
 def _limit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits (a search that meets one ends in “unknown”)")
     group.add_argument("--max-states", type=_positive, metavar="N")
-    group.add_argument("--max-seconds", type=float, metavar="S")
+    group.add_argument("--max-seconds", type=_seconds, metavar="S")
     group.add_argument("--max-memory", type=_positive, metavar="MIB")
 
 
@@ -160,7 +215,8 @@ def _load(name: str) -> Any:
     try:
         return load(name)
     except KeyError:
-        near = get_close_matches(name, [*shipped(), *COMMANDS], 3, 0.4)
+        near = get_close_matches(name, [*shipped(), *COMMANDS], 3, 0.5)
+        near = [f"./{name}.py"] if os.path.exists(f"{name}.py") else near
         hint = f"; did you mean {' or '.join(near)}?" if near else "; `check-strategy list` shows all"
         raise UsageError(f"there is no strategy “{name}”{hint}") from None
 
@@ -259,10 +315,23 @@ def run_check(options: Any) -> int:
         words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
         replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
         print(text.render(result, _paint(), replay))
+        _say_which(name, strategy)
     if options.json:
         files.write(structured.check_to_json(result, _absolute(name)), options.json)
     _keep_generated(result, options)
     return int(result.exit_status)
+
+
+def _say_which(name: str, strategy: Any) -> None:
+    """Of a file with several strategies, which one was checked."""
+    from models.library import is_path, load_file
+
+    if is_path(name) and ".py:" not in name:
+        from pathlib import Path
+
+        others = [s.name for s in load_file(Path(name)) if s.name != strategy.name]
+        if others:
+            print(f"note  the file has more strategies; check one by {name}:NAME — {', '.join(others)}")
 
 
 def _absolute(name: str) -> str:
@@ -372,16 +441,21 @@ def run_explain(options: Any) -> int:
     use_case = options.use_case or "livepatch"
     whole = _checked(strategy, scenario, options)
     rows, found = [["step", "without it", "steps", "line"]], []
-    for omission in omissions(strategy, scenario, use_case, _limits(options)) if whole.exploration.complete else ():
+    known = {(v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case}
+    steps = omissions(strategy, scenario, use_case, _limits(options), known) if whole.exploration.complete else ()
+    for omission in steps:
         found.append(omission)
         broken = ", ".join(f"{name} ({kind})" for name, kind in omission.broken)
-        unknown = "unknown" if omission.inconclusive else "protects nothing here"
+        unknown = "unknown" if omission.inconclusive else "nothing more breaks" if known else "protects nothing here"
         length = str(len(omission.trace.steps)) if omission.trace else ""
         rows.append([omission.label, broken or unknown, length, os.path.basename(omission.line)])
     if options.json != "-":
         heading = f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}"
-        print(layout.fill(heading, "", "  ") + "\n")
-        print(_narrow(rows, paint))
+        print(layout.fill(heading, "", "  "))
+        if known:
+            broken = ", ".join(f"{name} ({kind})" for name, kind in sorted(known))
+            print(layout.fill(f"complete, it breaks already: {broken}", "", "  "))
+        print("\n" + _narrow(rows, paint))
         for omission in found:
             if omission.trace is not None:
                 print(f"\n{paint(f'without {omission.label}', 'bold')}: {omission.trace.property}")

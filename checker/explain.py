@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from checker.search.result import INTERRUPTED, Limits
@@ -33,16 +33,24 @@ class Omission:
 
 
 def omissions(
-    strategy: Strategy, scenario: Scenario, use_case: str = "livepatch", limits: Limits | None = None
+    strategy: Strategy,
+    scenario: Scenario,
+    use_case: str = "livepatch",
+    limits: Limits | None = None,
+    known: Collection[tuple[str, str]] = (),
 ) -> Iterator[Omission]:
-    """Check `strategy` without each labelled step of its own. Raises ModelError."""
+    """Check `strategy` without each labelled step of its own; `known` is broken already, and does not count.
+
+    Raises ModelError.
+    """
     made = plan(strategy, scenario)
     lines = {p.label: str(p.step.where) for p in reversed(made.steps)}
     for label in made.labels:
         result = check(
             strategy, replace(scenario, without=scenario.without | {label}), use_case=use_case, limits=limits
         )
-        found = sorted(result.violations, key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
+        new = [v for v in result.violations if (v.verdict.property, v.verdict.kind) not in known]
+        found = sorted(new, key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
         yield Omission(
             label,
             lines[label],

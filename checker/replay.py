@@ -44,6 +44,8 @@ def replay(path: Path) -> list[Trace]:
         narrator = Narrator(compose(load(values["model"]), scenario))
     except ModelError as error:
         raise TraceFileError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise TraceFileError(f"{path}: its values are nested too deeply") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise TraceFileError(f"{path}: not a trace file of this version: {type(error).__name__}: {error}") from error
     return [_one(path, narrator, trace, number) for number, trace in enumerate(values["traces"], 1)]
@@ -80,7 +82,7 @@ def _one(path: Path, narrator: Narrator, recorded: Any, number: int) -> Trace:
         found = step_to_json(narrator.step(states[-2], taken[-1], states[-1]))
         for key in ("says", "changes", "bytes"):
             if found[key] != step.get(key):
-                raise TraceFileError(f"{where}: the file says {key} = {step.get(key)!r}, the model {found[key]!r}")
+                raise TraceFileError(f"{where}: “{key}” is {step.get(key)!r} in the file, {found[key]!r} in the model")
     return _ended(f"{path}: trace {number}, step {len(taken)}", narrator, recorded, tuple(taken))
 
 
@@ -110,6 +112,8 @@ def _ended(where: str, narrator: Narrator, recorded: dict[str, Any], taken: tupl
     states = narrator.follow(taken)
     cycle, rests = recorded.get("cycle"), recorded.get("rests")
     reason: Mark | Invariant | str | None = None
+    if name != COMPLETES and (cycle or rests):
+        raise TraceFileError(f"{where}: only a trace of {COMPLETES} has a cycle or rests")
     if name == COMPLETES:
         reason = {"deadlock": CANNOT_FINISH, "lasso": MAY_REST if rests else MAY_GO_ON}.get(kind)
     else:
@@ -122,7 +126,7 @@ def _ended(where: str, narrator: Narrator, recorded: dict[str, Any], taken: tupl
         reason = matching[0] if matching else None
     if reason is None:
         raise TraceFileError(f"{where}: {name} ({kind}) is not broken after it, as the file says")
-    if not isinstance(cycle, int) or not 0 <= cycle <= len(taken) or not isinstance(rests, bool):
+    if type(cycle) is not int or not 0 <= cycle <= len(taken) or type(rests) is not bool:
         raise TraceFileError(f"{where}: no cycle of {cycle} steps ends there")
     try:
         told = narrator.tell(Path_(taken, cycle, rests), reason, str(name), kind)
@@ -131,5 +135,5 @@ def _ended(where: str, narrator: Narrator, recorded: dict[str, Any], taken: tupl
     found = trace_to_json(told)
     for key in ("why", "conjunct", "cycle", "rests"):
         if found[key] != recorded.get(key):
-            raise TraceFileError(f"{where}: the file says {key} = {recorded.get(key)!r}, the model {found[key]!r}")
+            raise TraceFileError(f"{where}: “{key}” is {recorded.get(key)!r} in the file, {found[key]!r} in the model")
     return told

@@ -114,7 +114,7 @@ class Narrator:
                 raise ReplayError(len(steps), "the evaluator finds that something has to happen there")
             if self.evaluator.halted(states[-1]):
                 raise ReplayError(len(steps), "the evaluator finds an error state where the patcher is said to wait")
-            conjunct = f"the patcher waits at “{self.show('patcher', states[-1])}”"
+            conjunct = f"the patcher's next step is “{self.show('patcher', states[-1])}”"
         verb = self.model.cpu.view.verb
         start = self.bytes(states[0])
         return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb)

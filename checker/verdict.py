@@ -203,7 +203,7 @@ class _Judge:
             trace = self.tell(path, reason, name, kind)
             return PropertyVerdict(name, required, VIOLATED if fatal else EXPOSED, kind, trace=trace)
         if not self.exploration.complete:
-            return PropertyVerdict(name, required, UNKNOWN, note=self.exploration.stopped)
+            return PropertyVerdict(name, required, UNKNOWN, note=f"the search met a limit: {self.exploration.stopped}")
         if name == COMPLETES:
             if not self.exploration.progress_known:
                 return PropertyVerdict(name, required, UNKNOWN, note="the question of progress was not answered")
@@ -226,7 +226,7 @@ class _Judge:
             return "no trap byte is written"
         if name == FREED and not plan.freed and not plan.stubs:
             return "nothing is freed"
-        if name == BALANCED and not plan.functions:
+        if name == BALANCED and not plan.calls:
             return "nothing is called"
         return ""
 

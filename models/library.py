@@ -110,7 +110,7 @@ def load(name: str) -> Strategy:
 def load_file(path: Path) -> Sequence[Strategy]:
     """All strategies in a file; at least one. Raises ModelError."""
     if not path.is_file():
-        raise ModelError(f"{path}: there is no such file")
+        raise ScenarioError(f"there is no file {path}")
     full = str(path.resolve())
     spec = importlib.util.spec_from_file_location(f"strategy_file_{path.stem}", full)
     if spec is None or spec.loader is None:

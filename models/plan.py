@@ -25,6 +25,7 @@ from models.protocol import (
     Instruction,
     Meaning,
     Nop,
+    PolicyKind,
     Probe,
     ReadLock,
     ReadUnlock,
@@ -112,6 +113,12 @@ class Plan:
         return tuple(dict.fromkeys(v for v in self.versions if isinstance(v, Probe)))
 
     @property
+    def calls(self) -> bool:
+        """Whether anything ever calls a function: the text, or the handler on its behalf."""
+        emulated = any(table.step.policy.target for table in self.claims)
+        return emulated or any(isinstance(version, Call) for version in self.versions)
+
+    @property
     def counted(self) -> bool:
         """Whether claims are guarded by counts on each CPU."""
         return any(table.step.counted for table in self.claims)
@@ -173,7 +180,7 @@ class _Unroller:
         self.claimed = self.counted = self.locked = self.stopped = False
         self.live: set[Stub] = set()
         self.dropped: set[type[Step]] = set()
-        self.dropped_code: set[Stub | Function] = set()
+        self.dropped_code: set[Stub] = set()
         self.freed: set[Function] = set()
         self.known_labels: set[str] = set()
 
@@ -282,6 +289,7 @@ class _Unroller:
             case Write():
                 self.check_write(step)
             case Claim():
+                self.check_claim(step)
                 self.claimed, self.counted = True, step.counted
             case Release():
                 if not need(self.claimed, Claim, "this releases what was never claimed"):
@@ -317,6 +325,8 @@ class _Unroller:
                         f"this frees “{function.name}”, which was never allocated or is free already", step.where
                     )
                 self.freed.add(function)
+            case Free():
+                raise ModelError(f"this frees {step.code!r}, which is neither a stub nor a function", step.where)
         return True
 
     def check_write(self, step: Write) -> None:
@@ -334,9 +344,18 @@ class _Unroller:
             )
         if isinstance(step.content, bytes) and len(step.content) != place.stop - place.start:
             raise ModelError(
-                f"this writes {len(step.content)} bytes into {place.stop - place.start}: not the whole range",
+                f"this writes {len(step.content)} of the {place.stop - place.start} bytes that it names: not the whole range",
                 step.where,
             )
+
+    def check_claim(self, step: Claim) -> None:
+        """A handler that redirects needs the stubs; one that was left out is a bug to be found, not a mistake."""
+        if step.policy.kind is not PolicyKind.REDIRECT:
+            return
+        there = {stub.site for stub in self.live | self.dropped_code}
+        missing = [site.index for site in step.sites if site.index not in there]
+        if missing:
+            raise ModelError(f"this redirects to stubs, but none is allocated for site {missing[0]}", step.where)
 
     def check_stub(self, stub: Stub, step: Step) -> None:
         if not 0 <= stub.site < self.scenario.sites:

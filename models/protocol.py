@@ -394,6 +394,12 @@ class Expect:
     sites: int = 2
     where: Location = field(default_factory=caller, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse a plain string where a list of names is meant."""
+        for name in ("violated", "exposed", "use_cases", "without"):
+            if isinstance(getattr(self, name), str):
+                raise ModelError(f"Expect: {name} takes a list, not “{getattr(self, name)}” alone", self.where)
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -423,6 +429,8 @@ class Strategy:
         """Refuse a strategy that could not be run."""
         if (self.steps is None) == (not self.rounds):
             raise ModelError(f"{self.name}: give either steps or rounds", self.where)
+        if not isinstance(self.expects, Sequence) or not all(isinstance(e, Expect) for e in self.expects):
+            raise ModelError(f"{self.name}: expects takes a list of Expect(…), not {self.expects!r}", self.where)
         if not 0 <= self.offset < 64:
             raise ModelError(f"{self.name}: offset {self.offset} is not inside a 64-byte line", self.where)
 

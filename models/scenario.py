@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from models.machines.fetch import X86_LINUX, Machine
 from models.protocol import Call, Function, Instruction, Nop
@@ -40,9 +41,9 @@ class Scenario:
 
 def versions(transition: str, rounds: int) -> list[Instruction]:
     """What a site holds before, and after each of `rounds` rounds: every call is of a target of its own."""
-    targets = iter(Function(name) for name in "ABCDEFGH")
     old, new = transition.split(":")
     kinds = [old if number % 2 == 0 else new for number in range(rounds + 1)]
-    if kinds.count("call") > 7:
-        raise ScenarioError(f"{rounds} rounds need more call targets than can be told apart bytewise")
+    if kinds.count("call") > len(ascii_uppercase):
+        raise ScenarioError(f"{rounds} rounds need more than {len(ascii_uppercase)} call targets")
+    targets = iter(Function(name) for name in ascii_uppercase)
     return [Call(next(targets)) if kind == "call" else Nop() for kind in kinds]

@@ -103,11 +103,10 @@ class AddressBook:
 
     def _place(self, name: str) -> int:
         end = site_address(0, self.offset) + 5
-        seeds = [
-            bytes((0x11 * (k + 1) & 0xFF, 0x22 + 0x30 * k & 0xFF, 0x33 + 0x40 * k & 0xFF, 0x44 - 9 * k))
-            for k in range(7)
+        seeds = [bytes((0x11, 0x22, 0x33, 0x44)), bytes((0x51, 0x52, 0x73, 0x74))]
+        seeds += [
+            bytes((0x15 + 7 * k & 0xFF, 0x26 + 11 * k & 0xFF, 0x37 + 13 * k & 0xFF, 0x08 + k)) for k in range(112)
         ]
-        seeds[1:1] = [bytes((0x51, 0x52, 0x73, 0x74))]
         for seed in seeds:
             address = end + int.from_bytes(seed, "little")
             if all(self._distinct(address, site) for site in range(self.sites)):

@@ -58,7 +58,10 @@ def _remark(verdict: PropertyVerdict) -> str:
 def _remarks(result: CheckResult) -> list[str]:
     """What the remarks in the table mean, one line each."""
     verdicts = [v for r in result.results for v in r.verdicts if _remark(v)]
-    notes = [f"{_remark(v)}: {v.property}: {v.note or '; '.join(v.vacuous)}" for v in verdicts]
+    notes = [
+        f"{_remark(v)}: " + ("" if v.verdict == UNKNOWN else f"{v.property}: ") + (v.note or "; ".join(v.vacuous))
+        for v in verdicts
+    ]
     return [fill(note, "  ", "    ") for note in dict.fromkeys(notes)]
 
 
@@ -159,10 +162,15 @@ def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], verb: str, indent: 
                 views.setdefault(seen, []).append(cpu)
         for seen, who in views.items():
             several = len(who) > 1
-            cpus = f"CPU{'s' if several else ''} {' and '.join(map(str, who))}"
+            cpus = f"CPU{'s' if several else ''} {_listed(who)}"
             says = verb.replace("has ", "have ") if several else verb
             lines.append(f"{indent}    {cpus} {says} {seen}")
     return lines
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def short_path(file: str) -> str:

@@ -24,7 +24,6 @@ from models.machines.places import (
     LOST,
     NO_RETURN,
     NOWHERE,
-    RETURNING,
     TORN_PLACE,
     UNCLAIMED,
     UNDEFINED,
@@ -250,7 +249,7 @@ class Cpu:
         self._stubs()
         Events(self).add_actions()
         at = [self.at(f"at site {site.index}") for site in self.plan.sites]
-        handler = [p for p in self.places.labels if p.startswith(RETURNING)] + self.places.handler()
+        handler = self.places.returning() + self.places.handler()
         # what is fetched in a handler is dropped by an IRET that serialises, before anything of it runs
         prefetches = ~self.at(*handler) if self.machine.iret_serialises else TRUE
         self.view.add_actions(at, self.runs, prefetches)

@@ -38,7 +38,8 @@ class Events:
                 Fairness.ACKNOWLEDGE,
             )
         if self.cpu.grace is not None:
-            readers = self.cpu.places.handler() + self.cpu.places.sections()
+            places = self.cpu.places  # a handler is a reader until its IRET
+            readers = places.handler() + places.returning() + places.sections()
             self.cpu.add(
                 "pass a quiescent state",
                 self.cpu.grace & self.cpu.in_task & ~self.cpu.at(*readers),

@@ -7,6 +7,7 @@ Sources: Intel SDM 3A 8.1.3 (cross-modifying code) and its erratum on unsynchron
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -89,19 +90,28 @@ class Machine:
             raise ScenarioError(f"{self.name}: {self.staleness.value} fetches read memory: store_order=program only")
         if self.staleness is Staleness.COHERENT and self.granularity is not Granularity.INSTRUCTION:
             raise ScenarioError(f"{self.name}: coherent fetches take a whole instruction: granularity=instruction only")
+        if self.staleness is Staleness.COHERENT and self.order is not GranuleOrder.ANY:
+            raise ScenarioError(f"{self.name}: a coherent fetch is one read and has no order: order=any only")
+        if not self.trap_rule and not self.havoc:
+            raise ScenarioError(f"{self.name}: trap_rule exempts from havoc: it can be off only where havoc is on")
 
-    def vary(self, toggle: str, value: str) -> Machine:
-        """This machine with one toggle set, named after both. Raises ScenarioError for what does not exist."""
+    def vary(self, changes: Mapping[str, str]) -> Machine:
+        """This machine with toggles set, all at once, and named after them. Raises ScenarioError for what does not exist."""
         kinds = {f.name: type(getattr(self, f.name)) for f in fields(self) if f.name not in ("name", "says", "sources")}
-        key = toggle.replace("-", "_")
-        if key not in kinds:
-            raise ScenarioError(f"“{toggle}” is no toggle of a machine; there are {', '.join(sorted(kinds))}")
-        kind = kinds[key]
-        table = {"on": True, "off": False} if kind is bool else {member.value: member for member in kind}
-        if value not in table:
-            raise ScenarioError(f"{toggle}: “{value}” is none of {', '.join(table)}")
-        change: dict[str, Any] = {key: table[value]}
-        return replace(self, name=f"{self.name},{toggle}={value}", **change)
+        values: dict[str, Any] = {}
+        for toggle, value in changes.items():
+            key = toggle.replace("-", "_")
+            if key not in kinds:
+                raise ScenarioError(f"“{toggle}” is no toggle of a machine; there are {', '.join(sorted(kinds))}")
+            kind = kinds[key]
+            table = {"on": True, "off": False} if kind is bool else {member.value: member for member in kind}
+            if value not in table:
+                raise ScenarioError(f"{toggle}: “{value}” is none of {', '.join(table)}")
+            values[key] = table[value]
+        if not values:
+            return self
+        said = ",".join(f"{toggle}={value}" for toggle, value in changes.items())
+        return replace(self, name=f"{self.name},{said}", says=f"{self.name}, changed to {said}", **values)
 
 
 _LINUX = (
@@ -245,13 +255,13 @@ def machine(name: str) -> Machine:
 
     Raises ScenarioError for an unknown preset, toggle or value.
     """
-    preset, *changes = name.split(",")
+    preset, *parts = name.split(",")
     if preset not in PRESETS:
         raise ScenarioError(f"unknown machine “{preset}”")
-    found = PRESETS[preset]
-    for change in changes:
-        toggle, equals, value = change.partition("=")
+    changes = {}
+    for part in parts:
+        toggle, equals, value = part.partition("=")
         if not equals:
-            raise ScenarioError(f"“{change}” is not toggle=value")
-        found = found.vary(toggle, value)
-    return found
+            raise ScenarioError(f"“{part}” is not toggle=value")
+        changes[toggle] = value
+    return PRESETS[preset].vary(changes)

@@ -95,6 +95,10 @@ class Places:
         starts = ("trapped at", "handling", "searching", "rereading")
         return [p for p in self.labels if p.startswith(starts)]
 
+    def returning(self) -> list[str]:
+        """The places of a handler that has acted and has yet to return."""
+        return [p for p in self.labels if p.startswith(RETURNING)]
+
     def of_code(self, code: Stub | Function) -> list[str]:
         """The places whose PC or return address is in `code`."""
         if isinstance(code, Stub):
@@ -116,7 +120,7 @@ class Places:
                 off += list(self.stub(stub))[:3]
         if self.plan.scenario.machine.gate is Gate.INTERRUPT:
             off += self.handler()
-            off += [p for p in self.labels if p.startswith(RETURNING)]
+            off += self.returning()
         return [p for p in self.labels if p not in off]
 
     def preemptible(self) -> list[str]:

@@ -93,7 +93,7 @@ old = Strategy(
 frees_early = Strategy(
     name="careful-call-to-call-frees-early",
     says="as careful-call-to-call, and frees the old callee after the last sync",
-    source="the hazard behind Linux 12cce594fa8f (2014): K37",
+    source="the hazard behind Linux 12cce594fa8f (2014)",
     steps=freeing_early,
     expects=(Expect(sites=1, violated=["no-freed-code"]),),
 )

@@ -82,7 +82,7 @@ A, PROBED = Function("A"), Function("probed")
 to_probe = Strategy(
     name="text-poke-batch-to-probe",
     says="as text-poke-batch, from a call to a probe: no third sync, so waiting for handlers carries load",
-    source=f"{SOURCE}: “it matters when the new first byte is int3”; K5",
+    source=f"{SOURCE}: “it matters when the new first byte is int3”; Linux 1f676247f36a (2019)",
     before=Call(A),
     before_means=[A],
     rounds=[Round(Probe(PROBED, over=Call(A)), [PROBED], arm)],
@@ -96,7 +96,7 @@ to_probe = Strategy(
 unsorted = Strategy(
     name="text-poke-batch-unsorted",
     says="as text-poke-batch, with the vector in the wrong order: the binary search misses",
-    source="Linux 2aebf5ee43bf (2025-06): K7",
+    source="Linux 2aebf5ee43bf (2025-06)",
     steps=lambda sites: (
         Claim(emulate_new, sites[::-1], counted=True, where=s.where) if isinstance(s, Claim) else s
         for s in update(sites)
@@ -107,7 +107,7 @@ unsorted = Strategy(
 frees_early = Strategy(
     name="text-poke-batch-frees-early",
     says="as text-poke-batch, and frees the old callee after the last sync",
-    source="the hazard behind Linux 12cce594fa8f (2014): K37",
+    source="the hazard behind Linux 12cce594fa8f (2014)",
     steps=lambda sites: freeing(sites, waits=False),
     expects=(Expect(sites=1, violated=["no-freed-code"]),),
 )
