@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 
 from checker.search.result import Limits
 from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResult, check
@@ -113,7 +114,8 @@ def run(names: Sequence[str] = (), limits: Limits | None = None) -> Iterator[Met
         for job in jobs:
             yield from work(job)
         return
-    with ProcessPoolExecutor(cores) as pool:
+    # spawned, not forked: whoever calls this may have threads
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         for found in pool.map(work, jobs):
             yield from found
 

@@ -135,7 +135,7 @@ def test_a_task_sent_back_for_ever_never_switches() -> None:
     """The deadlock is one of the system, not of the CPU: it goes on trapping, and nothing else can happen."""
     result = checked("waits-for-tasks-under-retry", cpus=1, sites=1)
     verdict = result.result("livepatch").verdict(COMPLETES)
-    assert result.traces[verdict.trace or 0].conjunct.startswith("the patcher waits at")
+    assert result.traces[verdict.trace or 0].conjunct.startswith("the patcher's next step is")
     assert violated(result) == {COMPLETES}
 
 

@@ -37,7 +37,7 @@ def refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], *opti
     file.write_text(text)
     status, out, err = run([str(file), *options], capsys)
     assert status == 3, err
-    assert out == ""
+    assert out == "" or "--expected" in options  # expectations before the wrong one are told
     assert err.endswith("\n") and err.count("\n") == 1, f"more than one line: {err!r}"
     assert "Traceback" not in err
     start = f"check-strategy: {file}:"
@@ -198,7 +198,7 @@ def test_a_write_of_what_is_neither_bytes_nor_an_instruction_has_its_line(
 def test_a_write_of_too_few_bytes_has_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = "def steps(sites):\n    yield Write(sites[0].tail, b'abc')  # here\n"
     message, line, expected = steps_refused(body, tmp_path, capsys)
-    assert line == expected and "3 bytes into 4" in message
+    assert line == expected and "3 of the 4 bytes" in message
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str
     """The one line that says what is wrong (argparse puts the usage before it); exit status 2, nothing answered."""
     status, out, err = run(arguments, capsys)
     assert status == 2, err
-    assert out == ""
+    assert out == "" or {"--json", "--keep-generated"} & set(arguments)  # the answer is not lost with the file
     assert "Traceback" not in err
     *usage, last = err.splitlines()
     assert last.startswith("check-strategy")

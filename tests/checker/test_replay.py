@@ -341,5 +341,7 @@ def test_whatever_happened_to_a_step_the_first_that_differs_is_named(damage: Dam
     with tempfile.TemporaryDirectory() as folder:
         if damage.kind == "remove":
             refusal(damage.values, Path(folder))
+        elif damage.kind == "swap":  # steps that commute may both be as they were said to be
+            assert refused_step(damage.values, Path(folder)) >= damage.first
         else:
             assert refused_step(damage.values, Path(folder)) == damage.first
