@@ -3,8 +3,8 @@
 It shares nothing with the composed model but the vocabulary of strategies and where functions and sites lie. Memory is
 an array of bytes; a store lands byte by byte, in any order; every CPU has, for each byte of the text, the *history* of
 the values that the byte held since this CPU last serialised. A fetch takes each byte from its history, independently,
-and what iced-x86 makes of the bytes decides what happens. Executions are judged by their meaning, as semantics.md,
-section 4, defines it.
+and what iced-x86 makes of the bytes decides what happens. Executions are judged by their meaning: S[b..e]
+of the rounds that have returned and begun.
 
 `moves` lists every step that is possible in a state; states are immutable and hashable, so runs can be random (`run`)
 or all of them can be explored (`explore_all`). For machines that fetch bytes from stale sets and store byte by byte.

@@ -1,4 +1,4 @@
-"""Claims: both tables of the semantics page come out, cell by cell."""
+"""Claims: what each strategy must do in each use case, and the int3 sequence with things left out, cell by cell."""
 
 from __future__ import annotations
 
