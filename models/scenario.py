@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from models.machines.fetch import X86_LINUX, Machine
 from models.protocol import Call, Function, Instruction, Nop
 from models.system.errors import ScenarioError
+from models.text import MOST_FUNCTIONS
 
 TRANSITIONS = ("call:call", "nop:call", "call:nop")
 
@@ -43,7 +44,7 @@ def versions(transition: str, rounds: int) -> list[Instruction]:
     """What a site holds before, and after each of `rounds` rounds: every call is of a target of its own."""
     old, new = transition.split(":")
     kinds = [old if number % 2 == 0 else new for number in range(rounds + 1)]
-    if kinds.count("call") > len(ascii_uppercase):
-        raise ScenarioError(f"{rounds} rounds need more than {len(ascii_uppercase)} call targets")
+    if kinds.count("call") > MOST_FUNCTIONS:
+        raise ScenarioError(f"{rounds} rounds need more than the {MOST_FUNCTIONS} call targets that a model can have")
     targets = iter(Function(name) for name in ascii_uppercase)
     return [Call(next(targets)) if kind == "call" else Nop() for kind in kinds]

@@ -21,6 +21,7 @@ Memory = frozenset[bytes]  # the byte strings, all of a site's length, that memo
 
 _FIRST_SITE = 0xFFFFFFFF81000000
 _SITE_DISTANCE = 0x100
+MOST_FUNCTIONS = 8  # every mixture of their displacements is decoded: the number grows with its fourth power
 _FIRST_STUB = 0xFFFFFFFF80F00000
 _TAIL_START = NOPS[5][1:]
 
@@ -102,6 +103,8 @@ class AddressBook:
         return next((name for name, place in self._known.items() if place == address), None)
 
     def _place(self, name: str) -> int:
+        if len(self._known) == MOST_FUNCTIONS:
+            raise ModelError(f"no room for the function “{name}”: a model has at most {MOST_FUNCTIONS} functions")
         end = site_address(0, self.offset) + 5
         seeds = [bytes((0x11, 0x22, 0x33, 0x44)), bytes((0x51, 0x52, 0x73, 0x74))]
         seeds += [
