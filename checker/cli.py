@@ -9,12 +9,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shlex
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from models.system.errors import ModelError, ScenarioError
@@ -56,7 +53,7 @@ def _run(options: Any) -> int:
         return _complain(str(error), USAGE)
     except ModelError as error:
         if options.debug:
-            traceback.print_exc()
+            _print_traceback()
         return _complain(str(error), MODEL)
     except KeyboardInterrupt:
         return _complain("interrupted before there was an answer", INCONCLUSIVE)
@@ -64,8 +61,14 @@ def _run(options: Any) -> int:
         return _complain(f"{error.filename or ''}: {error.strerror or error}", USAGE)
     except Exception as error:
         if options.debug:
-            traceback.print_exc()
+            _print_traceback()
         return _complain(f"internal error: {type(error).__name__}: {error} (--debug shows where)", INTERNAL)
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _complain(message: str, status: int) -> int:
@@ -215,6 +218,8 @@ def _load(name: str) -> Any:
     try:
         return load(name)
     except KeyError:
+        from difflib import get_close_matches
+
         near = get_close_matches(name, [*shipped(), *COMMANDS], 3, 0.5)
         near = [f"./{name}.py"] if os.path.exists(f"{name}.py") else near
         hint = f"; did you mean {' or '.join(near)}?" if near else "; `check-strategy list` shows all"
@@ -227,6 +232,8 @@ def _machine(name: str) -> Any:
     try:
         return machine(name)
     except ScenarioError as error:
+        from difflib import get_close_matches
+
         near = get_close_matches(name.partition(",")[0], PRESETS, 3, 0.4)
         known = name.partition(",")[0] in PRESETS
         hint = f"; did you mean {' or '.join(near)}?" if near and not known else ""
@@ -312,6 +319,8 @@ def run_check(options: Any) -> int:
 
     name = options.strategy
     if options.json != "-":
+        import shlex
+
         words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
         replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
         print(text.render(result, _paint(), replay))

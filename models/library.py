@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-import importlib.util
 import pkgutil
 import sys
-import traceback
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +42,8 @@ def strategies_in(module: ModuleType, imported: Collection[str] = ()) -> list[St
 
 def imported_names(path: Path) -> set[str]:
     """The names that a file binds by importing them."""
+    import ast
+
     statements = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ImportFrom)]
     return {alias.asname or alias.name for node in statements for alias in node.names}
 
@@ -55,6 +53,8 @@ def validate(strategy: Strategy) -> Strategy:
     for expect in strategy.expects:
         for name in (*expect.violated, *expect.exposed):
             if name.partition("/")[0] not in PROPERTIES:
+                from difflib import get_close_matches
+
                 near = get_close_matches(name, PROPERTIES, 1)
                 hint = f"; did you mean “{near[0]}”?" if near else ""
                 raise ModelError(
@@ -112,6 +112,8 @@ def load_file(path: Path) -> Sequence[Strategy]:
     if not path.is_file():
         raise ScenarioError(f"there is no file {path}")
     full = str(path.resolve())
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location(f"strategy_file_{path.stem}", full)
     if spec is None or spec.loader is None:
         raise ModelError(f"{path}: not a Python file")
@@ -126,6 +128,8 @@ def load_file(path: Path) -> Sequence[Strategy]:
             f"not valid Python: {error.msg}", Location(error.filename or full, error.lineno or 1)
         ) from error
     except (Exception, SystemExit) as error:
+        import traceback
+
         mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
         where = Location(full, (mine[-1].lineno if mine else 1) or 1)
         raise ModelError(f"the file does not import: {type(error).__name__}: {error}", where) from error

@@ -16,6 +16,7 @@ from models.system.errors import Location, ModelError, caller
 Meaning = tuple[str, ...]  # who is called when a site is executed, sorted; () is nobody
 NOBODY: Meaning = ()
 TRAP = TRAP_BYTE
+MOST_FUNCTIONS = 8  # every mixture of their displacements is decoded: the number grows with its fourth power
 
 
 # ---- what code and data there is ------------------------------------------------------------------------------------
@@ -200,7 +201,10 @@ def emulate(function: Function) -> Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Something that the patcher does. `label` names it for `--without`; by default the kind of step does."""
+    """Something that the patcher does. `label` names it for `--without`; by default the kind of step does.
+
+    Steps without fields of their own are plain subclasses: a dataclass more would only slow the start.
+    """
 
     label: str = ""
     where: Location = field(default_factory=caller, compare=False, repr=False)
@@ -237,7 +241,6 @@ class Store(Step):
         return "data"
 
 
-@dataclass(frozen=True)
 class Sync(Step):
     """Ask every CPU to serialise, by IPI, and wait until all have. Labelled `sync-1`, `sync-2`, … in each round."""
 
@@ -262,7 +265,6 @@ class Claim(Step):
         return "claim"
 
 
-@dataclass(frozen=True)
 class Release(Step):
     """Withdraw the claim. With counts: drop the patcher's count on every CPU; the table stays until `Discard`."""
 
@@ -270,7 +272,6 @@ class Release(Step):
         return "release"
 
 
-@dataclass(frozen=True)
 class Discard(Step):
     """Empty the table of a counted claim: whoever reads it from now on reads what is no longer there."""
 
@@ -278,7 +279,6 @@ class Discard(Step):
         return "discard"
 
 
-@dataclass(frozen=True)
 class WaitForHandlers(Step):
     """Wait until no CPU is inside the handler's read side: its count is zero; without counts, it is in no handler."""
 
@@ -286,7 +286,6 @@ class WaitForHandlers(Step):
         return "wait-handlers"
 
 
-@dataclass(frozen=True)
 class WaitForReaders(Step):
     """RCU: wait until every read-side critical section that had begun is over. Nobody serialises; the preempted stay."""
 
@@ -294,7 +293,6 @@ class WaitForReaders(Step):
         return "wait-readers"
 
 
-@dataclass(frozen=True)
 class WaitForTasks(Step):
     """RCU-tasks: wait until every task has made a voluntary switch or run user code. Who sleeps in a callee has."""
 
@@ -302,7 +300,6 @@ class WaitForTasks(Step):
         return "wait-tasks"
 
 
-@dataclass(frozen=True)
 class ReadLock(Step):
     """The patcher itself enters a read-side critical section."""
 
@@ -310,7 +307,6 @@ class ReadLock(Step):
         return "read-lock"
 
 
-@dataclass(frozen=True)
 class ReadUnlock(Step):
     """The patcher leaves its read-side critical section."""
 
@@ -318,7 +314,6 @@ class ReadUnlock(Step):
         return "read-unlock"
 
 
-@dataclass(frozen=True)
 class StopMachine(Step):
     """Wait until every CPU is parked with interrupts off. NMIs still run."""
 
@@ -326,7 +321,6 @@ class StopMachine(Step):
         return "stop"
 
 
-@dataclass(frozen=True)
 class ResumeMachine(Step):
     """Let the parked CPUs go; each serialises as it leaves. Wait until all have."""
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from models.machines.fetch import X86_LINUX, Machine
-from models.protocol import Call, Function, Instruction, Nop
+from models.protocol import MOST_FUNCTIONS, Call, Function, Instruction, Nop
 from models.system.errors import ScenarioError
-from models.text import MOST_FUNCTIONS
 
 TRANSITIONS = ("call:call", "nop:call", "call:nop")
 

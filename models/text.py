@@ -14,14 +14,13 @@ from itertools import pairwise, product
 
 from models.machines.fetch import Granularity, Machine, Staleness, StoreAtomicity
 from models.machines.x86 import NOPS, TRAP_BYTE, call, decode
-from models.protocol import Function, Instruction, Nop, Probe
+from models.protocol import MOST_FUNCTIONS, Function, Instruction, Nop, Probe
 from models.system.errors import ModelError
 
 Memory = frozenset[bytes]  # the byte strings, all of a site's length, that memory may hold just now
 
 _FIRST_SITE = 0xFFFFFFFF81000000
 _SITE_DISTANCE = 0x100
-MOST_FUNCTIONS = 8  # every mixture of their displacements is decoded: the number grows with its fourth power
 _FIRST_STUB = 0xFFFFFFFF80F00000
 _TAIL_START = NOPS[5][1:]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ SCHEMA = 1
 
 def write(values: dict[str, Any], target: str) -> None:
     """Write JSON to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
+    import json
+
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
     if target == "-":
         sys.stdout.write(text)
@@ -24,6 +24,8 @@ def write(values: dict[str, Any], target: str) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` so that nobody ever sees half of it. Raises OSError."""
+    import tempfile
+
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
