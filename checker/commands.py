@@ -1,0 +1,392 @@
+"""What each command of `check-strategy` does: from parsed options to output and an exit status.
+
+Imports are inside the functions, so that a command pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from models.system.errors import ScenarioError
+
+HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
+SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
+NAMES = ("check", "list", "catalogue", "explain", "diff", "replay", "new")
+
+
+class UsageError(Exception):
+    """The command line asks for something that does not exist."""
+
+
+def worst(statuses: Sequence[int]) -> int:
+    """Of several exit statuses, the one that counts."""
+    return min(statuses, key=SEVERITY.index, default=HOLDS)
+
+
+def complain(message: str, status: int) -> int:
+    """Say what is wrong in one line on standard error. Returns `status`."""
+    print(f"check-strategy: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+# ---- what commands share ----------------------------------------------------------------------------------------------
+
+
+def _load(name: str) -> Any:
+    from models.library import load, shipped
+
+    try:
+        return load(name)
+    except KeyError:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, [*shipped(), *NAMES], 3, 0.5)
+        near = [f"./{name}.py"] if os.path.exists(f"{name}.py") else near
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; `check-strategy list` shows all"
+        raise UsageError(f"there is no strategy “{name}”{hint}") from None
+
+
+def _machine(name: str) -> Any:
+    from models.machines.fetch import PRESETS, machine
+
+    try:
+        return machine(name)
+    except ScenarioError as error:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name.partition(",")[0], PRESETS, 3, 0.4)
+        known = name.partition(",")[0] in PRESETS
+        hint = f"; did you mean {' or '.join(near)}?" if near and not known else ""
+        raise UsageError(f"{error.message}{hint}") from None
+
+
+def _scenario(options: Any, machine: str) -> Any:
+    from models.scenario import Scenario
+
+    return Scenario(
+        machine=_machine(machine),
+        transition=options.transition,
+        rounds=options.rounds,
+        cpus=options.cpus,
+        sites=options.sites,
+        without=frozenset(options.without),
+        preempt=options.preempt,
+        nmi=options.nmi,
+    )
+
+
+def _limits(options: Any) -> Any:
+    from checker.search.result import Limits
+
+    return Limits(options.max_states, options.max_seconds, options.max_memory)
+
+
+def _paint(quiet: bool = False) -> Any:
+    from checker.report.layout import Paint
+
+    return Paint(sys.stdout.isatty() and not quiet and "NO_COLOR" not in os.environ)
+
+
+class _Progress:
+    """The progress line: on standard error, only on a terminal, only after a second."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.shown = False
+        self.active = sys.stderr.isatty()
+
+    def __call__(self, at: Any) -> None:
+        now = time.monotonic()
+        if not self.active or now - self.began < 1 or now - self.last < 0.2:
+            return
+        import resource
+
+        self.last, self.shown = now, True
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        rate = at.states / (now - self.began)
+        line = f"{at.states:,} states, {rate:,.0f}/s, depth {at.depth}, frontier {at.frontier:,}, {memory:,} MiB"
+        print(f"\r\x1b[K{line[:79]}", end="", file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        if self.shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _checked(strategy: Any, scenario: Any, options: Any) -> Any:
+    from checker.verdict import check
+
+    progress = _Progress()
+    try:
+        return check(strategy, scenario, use_case=options.use_case, limits=_limits(options), report=progress)
+    finally:
+        progress.done()
+
+
+# ---- the commands -----------------------------------------------------------------------------------------------------
+
+
+def run_check(options: Any) -> int:
+    strategy = _load(options.strategy)
+    scenario = _scenario(options, options.machine)
+    if options.expected:
+        from models.scenario import Scenario
+
+        if scenario != Scenario() or options.use_case or options.keep_generated:
+            raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
+        return _expected([options.strategy], options)
+    result = _checked(strategy, scenario, options)
+    from checker.report import files, structured, text
+
+    name = options.strategy
+    if options.json != "-":
+        import shlex
+
+        words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
+        replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
+        print(text.render(result, _paint(), replay))
+        _say_which(name, strategy)
+    if options.json:
+        files.write(structured.check_to_json(result, _absolute(name)), options.json)
+    _keep_generated(result, options)
+    return int(result.exit_status)
+
+
+def _say_which(name: str, strategy: Any) -> None:
+    """Of a file with several strategies, which one was checked."""
+    from models.library import is_path, load_file
+
+    if is_path(name) and ".py:" not in name:
+        from pathlib import Path
+
+        others = [s.name for s in load_file(Path(name)) if s.name != strategy.name]
+        if others:
+            print(f"note  the file has more strategies; check one by {name}:NAME — {', '.join(others)}")
+
+
+def _absolute(name: str) -> str:
+    from models.library import is_path
+
+    return os.path.abspath(name) if is_path(name) else name
+
+
+def _keep_generated(result: Any, options: Any) -> None:
+    if options.keep_generated:
+        from pathlib import Path
+
+        from checker.report.files import write_atomically
+        from checker.search.generate import generate
+
+        write_atomically(Path(options.keep_generated), generate(result.model.system).source)
+
+
+def run_list(options: Any) -> int:
+    from checker.report import files, layout
+    from models.library import shipped
+    from models.machines.fetch import PRESETS
+    from models.properties import PROPERTIES
+
+    groups: dict[str, dict[str, str]] = {
+        "strategies": {s.name: s.says for s in shipped().values()},
+        "machines": {m.name: m.says for m in PRESETS.values()},
+        "properties": dict(PROPERTIES),
+        "use-cases": {
+            use_case: "exposures only: " + ", ".join(_exposures(use_case)) for use_case in ("livepatch", "tracing")
+        },
+    }
+    chosen = {name: group for name, group in groups.items() if options.what in (None, name)}
+    if options.json:
+        files.write({"schema": files.SCHEMA, **chosen}, options.json)
+    if options.json != "-":
+        for name, group in chosen.items():
+            width = max(map(len, group))
+            print(f"{name}:")
+            for key, says in group.items():
+                if options.what is None and width + len(says) + 4 > layout.WIDTH:
+                    says = says[: layout.WIDTH - width - 5] + "…"
+                print(
+                    f"  {key.ljust(width)}  {says}"
+                    if options.what is None
+                    else layout.fill(f"{key}: {says}", "  ", "    ")
+                )
+    return HOLDS
+
+
+def _exposures(use_case: str) -> list[str]:
+    from models.properties import ACCEPTED
+
+    return sorted(f"{name} ({kind})" if kind else name for name, kind in ACCEPTED[use_case])
+
+
+def run_catalogue(options: Any) -> int:
+    for name in options.strategies:
+        _load(name)
+    return _expected(options.strategies, options)
+
+
+def _expected(names: Sequence[str], options: Any) -> int:
+    from dataclasses import asdict
+
+    from checker.catalogue import run
+    from checker.report import files, layout
+
+    began = time.monotonic()
+    paint = _paint()
+    found = []
+    quiet = options.json == "-"
+    for met in run(names, _limits(options)):
+        found.append(met)
+        if not quiet:
+            word = paint("ok  ", "green") if met.ok else paint("FAIL", "red")
+            line = f"{met.strategy}, {met.use_case}, {met.scenario}: {met.expected}"
+            print(f"{word} {layout.fill(line, '     ', '       ')[5:]}", flush=True)
+            if not met.ok:
+                print(layout.fill(met.difference, "       "))
+            if met.vacuous:
+                print(layout.fill(f"vacuous: {met.vacuous}", "       "))
+    failed = [met for met in found if not met.ok]
+    if options.json:
+        files.write({"schema": files.SCHEMA, "expectations": [asdict(met) for met in found]}, options.json)
+    if not quiet:
+        seconds = time.monotonic() - began
+        print(f"{len(found) - len(failed)} of {len(found)} expectations are met, {seconds:.1f} s")
+        idle = sorted(
+            {f"{met.strategy}: {name}" for met in found for name in met.idle if not met.expected.count("violated")}
+        )
+        if idle:
+            print(layout.fill(f"warning: never happened: {'; '.join(idle)}", "", "  "))
+    if not found:
+        raise UsageError("nothing is declared there: no expectation to compare with")
+    statuses = [INCONCLUSIVE if met.inconclusive else VIOLATION for met in failed]
+    return worst([*statuses, *(VACUOUS for met in found if met.vacuous)])
+
+
+def run_explain(options: Any) -> int:
+    from checker.explain import omissions
+    from checker.report import files, layout, structured, text
+
+    strategy = _load(options.strategy)
+    scenario = _scenario(options, options.machine)
+    paint = _paint()
+    use_case = options.use_case or "livepatch"
+    whole = _checked(strategy, scenario, options)
+    rows, found = [["step", "without it", "steps", "line"]], []
+    known = {(v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case}
+    steps = omissions(strategy, scenario, use_case, _limits(options), known) if whole.exploration.complete else ()
+    for omission in steps:
+        found.append(omission)
+        broken = ", ".join(f"{name} ({kind})" for name, kind in omission.broken)
+        unknown = "unknown" if omission.inconclusive else "nothing more breaks" if known else "protects nothing here"
+        length = str(len(omission.trace.steps)) if omission.trace else ""
+        rows.append([omission.label, broken or unknown, length, os.path.basename(omission.line)])
+    if options.json != "-":
+        heading = f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}"
+        print(layout.fill(heading, "", "  "))
+        if known:
+            broken = ", ".join(f"{name} ({kind})" for name, kind in sorted(known))
+            print(layout.fill(f"complete, it breaks already: {broken}", "", "  "))
+        print("\n" + _narrow(rows, paint))
+        for omission in found:
+            if omission.trace is not None:
+                print(f"\n{paint(f'without {omission.label}', 'bold')}: {omission.trace.property}")
+                for k, step in enumerate(omission.trace.steps, 1):
+                    print(layout.fill(f"{k:3}  {step.says}", "", "     "))
+                print(layout.fill(f"=> {omission.trace.why}", "  ", "     "))
+    if options.json:
+        name = _absolute(options.strategy)
+        values = {
+            "schema": files.SCHEMA,
+            "strategy": strategy.name,
+            "use_case": use_case,
+            "complete": structured.check_to_json(whole, name),
+            "without": [{"label": o.label, "line": o.line, **structured.check_to_json(o.result, name)} for o in found],
+        }
+        files.write(values, options.json)
+    statuses = [INCONCLUSIVE for o in found if o.inconclusive]
+    return worst([whole.exit_status, *statuses])
+
+
+def _narrow(rows: list[list[str]], paint: Any) -> str:
+    """A table whose wide middle column is broken at commas, one property to a line."""
+    from checker.report.layout import WIDTH, table
+
+    lines = [rows[0]]
+    for row in rows[1:]:
+        first, *others = row[1].split(", ")
+        lines.append([row[0], first, *row[2:]])
+        lines += [["", other, "", ""] for other in others]
+    if max(map(len, table(lines).splitlines())) > WIDTH:
+        lines = [[*line[:-1], line[-1].rpartition(":")[2]] for line in lines]  # only the number of the line
+    return str(table(lines, paint))
+
+
+def run_diff(options: Any) -> int:
+    from checker.report import files, layout, structured, text
+
+    machines = options.machine or ["x86-linux"]
+    names = options.strategies
+    if len(names) > 2 or len(machines) > 2 or len(names) * len(machines) < 2:
+        raise UsageError("diff compares two: two strategies, or one strategy and two --machine")
+    sides = [(names[0], machines[0]), (names[-1], machines[-1])]
+    results = [_checked(_load(name), _scenario(options, machine), options) for name, machine in sides]
+    titles = [f"{name} on {machine}" if len(machines) == 2 else name for name, machine in sides]
+    rows = [["use case", "property", *titles]]
+    for a, b in zip(results[0].results, results[1].results, strict=True):
+        for x, y in zip(a.verdicts, b.verdicts, strict=True):
+            if (x.verdict, x.kind) != (y.verdict, y.kind):
+                rows.append([a.use_case, x.property, text.answer(x), text.answer(y)])
+    if options.json:
+        values = {
+            "schema": files.SCHEMA,
+            "sides": [structured.check_to_json(r, _absolute(n)) for r, (n, _) in zip(results, sides, strict=True)],
+            "differences": [
+                dict(zip(("use_case", "property", "first", "second"), row, strict=True)) for row in rows[1:]
+            ],
+        }
+        files.write(values, options.json)
+    if options.json != "-":
+        if len(rows) == 1:
+            print(f"no verdict differs between {titles[0]} and {titles[1]}")
+        else:
+            wide = layout.table(rows)
+            if max(map(len, wide.splitlines())) > layout.WIDTH:
+                rows[0][2:] = ["first", "second"]
+                print(f"first   {titles[0]}\nsecond  {titles[1]}\n")
+            print(layout.table(rows, _paint()))
+    unknown = [r for r in results if not r.exploration.complete]
+    return INCONCLUSIVE if unknown else HOLDS
+
+
+def run_replay(options: Any) -> int:
+    from pathlib import Path
+
+    from checker.replay import TraceFileError, replay
+    from checker.report.text import render_trace
+
+    try:
+        traces = replay(Path(options.file))
+    except TraceFileError as error:
+        return complain(str(error), MODEL)
+    for number, trace in enumerate(traces, 1):
+        print(render_trace(trace, number, _paint()), end="\n\n")
+    print(f"{len(traces)} trace{'' if len(traces) == 1 else 's'} replayed; every step is as the file says")
+    return HOLDS
+
+
+def run_new(options: Any) -> int:
+    from pathlib import Path
+
+    from checker.report.files import write_atomically
+    from checker.template import fill
+
+    path = Path(options.file)
+    if path.suffix != ".py":
+        raise UsageError(f"{path}: a strategy file ends in .py")
+    if path.exists():
+        raise UsageError(f"{path} is there already; it was left as it is")
+    write_atomically(path, fill(options.file, path.stem.replace("_", "-")))
+    print(f"wrote {path}; now: check-strategy {options.file if '/' in options.file else './' + options.file}")
+    return HOLDS
