@@ -119,7 +119,6 @@ def split(condition: Expr) -> tuple[Expr, dict[Component, Expr]]:
     return both(*shared), bodies
 
 
-Locals = tuple[int, ...]
 Function = Callable[..., Any]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from models.system.system import Action, Invariant, Mark
+from models.system.system import Invariant, Mark
 
 INTERRUPTED = "interrupted"  # why a search stopped that somebody stopped
 
@@ -66,8 +66,3 @@ class Progressing:
 
 
 Report = Callable[[Progressing], None]
-
-
-def order_of(action: Action, k: int, instance: int | None, choice: int) -> Taken:
-    """The key by which ties between equally short paths are broken: action, instance, choice."""
-    return (k, instance, choice)
