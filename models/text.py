@@ -97,6 +97,10 @@ class AddressBook:
             self._known[function.name] = self._place(function.name)
         return self._known[function.name]
 
+    def name_at(self, address: int) -> str | None:
+        """The function that starts at `address`, if any does."""
+        return next((name for name, place in self._known.items() if place == address), None)
+
     def _place(self, name: str) -> int:
         if len(self._known) == MOST_FUNCTIONS:
             raise ModelError(f"no room for the function “{name}”: a model has at most {MOST_FUNCTIONS} functions")
