@@ -152,12 +152,12 @@ def check(
     scenario = replace(scenario or Scenario(), **changes)  # type: ignore[arg-type]
     model = compose(strategy, scenario)
     try:
-        exploration, space, parent = explore(model.system, limits, report)
+        run = explore(model.system, limits, report)
         with contextlib.suppress(KeyboardInterrupt):  # progress then stays unknown; the rest is known
-            check_progress(exploration, space, parent)
+            check_progress(run)
     except Unsupported as reason:
         raise ModelError(f"{strategy.name}: the search cannot handle {reason}") from reason
-    result = judge_search(model, exploration, [use_case] if use_case else list(USE_CASES))
+    result = judge_search(model, run.outcome, [use_case] if use_case else list(USE_CASES))
     result.seconds = time.monotonic() - began
     return result
 

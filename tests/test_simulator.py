@@ -373,7 +373,7 @@ def simulated(setting: Setting, kind: type[Simulator] = Simulator) -> set[Violat
 
 def searched(setting: Setting) -> set[Violation]:
     """What the model's state space breaks."""
-    outcome, _, _ = explore(compose(setting.strategy, setting.scenario()).system)
+    outcome = explore(compose(setting.strategy, setting.scenario()).system).outcome
     assert outcome.complete
     marks = {(mark.property, mark.kind) for mark in outcome.marks if not mark.premise}
     return marks | {(invariant.property, invariant.kind) for invariant in outcome.broken}

@@ -10,13 +10,14 @@ strongly connected part that honours every fairness condition (networkx does the
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Container, Iterator
+from typing import TYPE_CHECKING, Protocol
 
-from checker.search.python import Space, path_to
-from checker.search.result import Exploration, Path, Taken
+from checker.search.pairs import Pair, Pairs
+from checker.search.python import Space
+from checker.search.result import Exploration, Path, Taken, TooLarge
+from models.system.expressions import Component
 from models.system.system import Fairness
 
 if TYPE_CHECKING:
@@ -29,74 +30,87 @@ MAY_GO_ON = "this may go on for ever, and the patcher never takes its last step"
 Group = tuple[Fairness, int | None]  # what is fair: the kind of step, and whose
 
 
-def check_progress(outcome: Exploration, space: Space, parent: dict[int, int]) -> None:
+class Reached(Protocol):
+    """What a search answers when it is complete. States are packed as `space` says, and in the order of the frontier.
+
+    `expanded`: the pairs, and `live_shared`: the shared values, of states that are not halted. `halts`: whether some
+    state is halted.
+    """
+
+    @property
+    def outcome(self) -> Exploration: ...
+    @property
+    def space(self) -> Space: ...
+    @property
+    def expanded(self) -> Collection[Pair]: ...
+    @property
+    def live_shared(self) -> Collection[int]: ...
+    @property
+    def halts(self) -> bool: ...
+
+    def doomed(self) -> tuple[Taken, ...] | None:
+        """The path to the first state, not halted, from which no goal can be reached."""
+
+    def states(self, region: Container[int]) -> list[int]:
+        """The states whose shared values are in `region`. Raises TooLarge."""
+
+    def first(self, states: Collection[int]) -> tuple[tuple[Taken, ...], int]:
+        """Of some reached states the first in frontier order, and the path to it."""
+
+
+def check_progress(reached: Reached) -> None:
     """Fill in `outcome.progress`. Says nothing of an incomplete search, or of a system without a goal."""
-    if not outcome.complete or space.system.progress is None:
+    outcome = reached.outcome
+    if not outcome.complete or reached.space.system.progress is None:
         return
-    region = _suspicious(space)
-    if region is None or region or not all(space.state_runs.values()):
-        outcome.progress = _search(space, parent, region)
-    outcome.progress_known = True
+    region = _suspicious(reached)
+    try:
+        if region is None or region or reached.halts:
+            outcome.progress = _search(reached, region)
+        outcome.progress_known = True
+    except TooLarge as reason:
+        outcome.progress_note = str(reason)
 
 
-def _search(space: Space, parent: dict[int, int], region: set[int] | None) -> tuple[Path, str] | None:
+def _search(reached: Reached, region: set[int] | None) -> tuple[Path, str] | None:
     """The same on the graph of whole states; `region` as `_suspicious` says."""
-    stuck = _cannot_finish(space, parent)
+    stuck = reached.doomed()
     if stuck is not None:
-        steps = path_to(space, parent, stuck)
-        return Path(steps), CANNOT_FINISH
-    lasso = _find_lasso(space, parent, region)
-    if lasso is None:
+        return Path(stuck), CANNOT_FINISH
+    space = reached.space
+    where = set(reached.live_shared) if region is None else region
+    part = _fair_part(reached, [s for s in reached.states(where) if not space.is_goal(s)]) if where else None
+    if part is None:
         return None
-    path = Path((*path_to(space, parent, lasso[0]), *lasso[1]), cycle=len(lasso[1]), rests=not lasso[1])
+    steps, start = reached.first(part)
+    cycle = _walk(space, part, start)
+    path = Path((*steps, *cycle), cycle=len(cycle), rests=not cycle)
     return path, MAY_REST if path.rests else MAY_GO_ON
 
 
-def _cannot_finish(space: Space, parent: dict[int, int]) -> int | None:
-    """The first state, not halted, from which no goal state can be reached: backwards from the goal."""
-    backward: dict[int, list[int]] = defaultdict(list)
-    halted = space.link()(parent, backward, space.moves_of, space.ask, *space.tables)
-    able = {s for s in parent if space.is_goal(s)}
-    stack = list(able)
-    while stack:
-        for before in backward.get(stack.pop(), ()):
-            if before not in able:
-                able.add(before)
-                stack.append(before)
-    return next((s for s in parent if s not in able and s not in halted), None)
-
-
-def _find_lasso(space: Space, parent: dict[int, int], region: set[int] | None) -> tuple[int, list[Taken]] | None:
-    """A state and a fair cycle from it (empty: it may rest there) on which the goal is never reached."""
-    if region is not None and not region:
-        return None
-    mask = space.shared_mask
-    nodes = [s for s in parent if (region is None or s & mask in region) and not space.is_goal(s)]
-    return _fair_cycle(space, nodes)
-
-
-def _suspicious(space: Space) -> set[int] | None:
+def _suspicious(reached: Reached) -> set[int] | None:
     """The shared values at which some CPU might withhold its consent for ever; None where the argument does not apply.
 
     It applies where instances never change shared values and the patcher never comes back to values that it left.
     """
-    if any(g2 != g for (_, g, _), found in space.known.items() for _, _, g2, _, _ in found):
+    pairs = reached.space.pairs
+    if any(step.shared != pair[1] for pair in reached.expanded for step in pairs.successors(pair)):
         return None
-    if _has_cycle({g: [m.shared for m in moves if m.shared != g] for g, moves in space.moves.items()}):
+    patcher = {g: pairs.moves(g) for g in reached.live_shared}
+    if _has_cycle({g: [m.shared for m in moves if m.shared != g] for g, moves in patcher.items()}):
         return None
-    by_shared: dict[int, list[tuple[Any, int]]] = defaultdict(list)
-    for component, g, l in space.known:
-        by_shared[g].append((component, l))
+    places: dict[tuple[Component, int], list[int]] = defaultdict(list)
+    for component, g, l in reached.expanded:
+        places[component, g].append(l)
     found = set()
-    for g, moves in space.moves.items():
-        fair = [m for m in moves if space.system.actions[m.action].fairness.is_fair]
-        if space.is_goal(g):
+    for g, moves in patcher.items():
+        fair = [m for m in moves if pairs.system.actions[m.action].fairness.is_fair]
+        if pairs.is_goal(g):
             continue
         if any(m.shared == g for m in moves):
             found.add(g)  # the patcher can be busy without getting on
-        elif not any(m.unconditional for m in fair) and not any(
-            all(_consents(space, component, g, by_shared[g], m.action) for component in space.system.components)
-            for m in fair
+        elif not any(not m.asks for m in fair) and not any(
+            all(_consents(pairs, c, g, places[c, g], m.action) for c in pairs.system.components) for m in fair
         ):
             found.add(g)
     return found
@@ -112,25 +126,23 @@ def _has_cycle(graph: dict[int, list[int]]) -> bool:
     return False
 
 
-def _consents(space: Space, component: Any, g: int, entries: list[tuple[Any, int]], action: int) -> bool:
+def _consents(pairs: Pairs, component: Component, g: int, places: list[int], action: int) -> bool:
     """Whether one instance, in every fair run at shared values g, comes to allow `action` and stays so.
 
     Removes from the places that withhold consent those where no fair run can stay; sound, not complete: a place goes
     where a fair kind of step is enabled whose every instance here leads out, or where something fair has to happen and
     nothing leads to a place that is left.
     """
-    asks = space.code.asks.get((action, component))
-    if asks is None:
+    consent = {l: pairs.allows(action, (component, g, l)) for l in places}
+    if all(consent.values()):
         return True
-    local = space.local[component]
-    consent = {l: bool(asks(space.shared[g], local[l])) for c, l in entries if c is component}
     edges: dict[int, list[tuple[Fairness, int]]] = {}
     for l in consent:
-        steps = space.known[component, g, l]
         edges[l] = [
-            (fairness, l2)
-            for k, _, _, l2, _ in steps
-            if l2 != l and (fairness := space.system.actions[k].fairness) is not Fairness.NEVER_ON_CYCLE
+            (fairness, step.local)
+            for step in pairs.successors((component, g, l))
+            if step.local != l
+            and (fairness := pairs.system.actions[step.action].fairness) is not Fairness.NEVER_ON_CYCLE
         ]
     if any(consent[l] and not consent.get(l2, True) for l, found in edges.items() for _, l2 in found):
         return False
@@ -178,65 +190,73 @@ def _repeats(group: Group) -> bool:
     return group[0] is not Fairness.NEVER_ON_CYCLE
 
 
-def _fair_cycle(space: Space, states: list[int]) -> tuple[int, list[Taken]] | None:
-    """A strongly fair cycle (or a state where nothing fair is enabled) among `states`, the earliest in order."""
+def _fair_part(reached: Reached, states: list[int]) -> set[int] | None:
+    """Of all strongly fair cycles (and states where nothing fair is enabled) among `states`, the one that begins first.
+
+    The states of a strongly connected part, from whichever of which a fair run may stay in it.
+    """
     import networkx
 
+    space = reached.space
     graph: DiGraph[int] = networkx.DiGraph()
     enabled: dict[int, set[Group]] = {}
-    running = [s for s in states if all(space.runs(i, s) for i in range(len(space.instances)))]
-    place = {s: i for i, s in enumerate(running)}
+    running = {s for s in states if all(space.runs(i, s) for i in range(len(space.instances)))}
+    graph.add_nodes_from(running)
     for state in running:
-        graph.add_node(state)
         enabled[state] = set()
         for after, _taken, group in _edges(space, state):
             if group[0].is_fair:
                 enabled[state].add(group)
-            if after in place and _repeats(group):
+            if after in running and _repeats(group):
                 graph.add_edge(state, after)
-    best: tuple[int, list[int]] | None = None
-    pending = [sorted(part, key=place.__getitem__) for part in networkx.strongly_connected_components(graph)]
+    found: dict[int, set[int]] = {}
+    pending = [set(part) for part in networkx.strongly_connected_components(graph)]
     while pending:
         part = pending.pop()
-        members = set(part)
         taken_groups = {
-            group for s in part for after, _, group in _edges(space, s) if after in members and _repeats(group)
+            group for s in part for after, _, group in _edges(space, s) if after in part and _repeats(group)
         }
         bad = {s for s in part if enabled[s] - taken_groups}
         if bad:
-            rest = graph.subgraph(members - bad)
-            pending += [sorted(p, key=place.__getitem__) for p in networkx.strongly_connected_components(rest)]
-        elif (len(part) > 1 or not enabled[part[0]]) and (best is None or place[part[0]] < best[0]):
-            best = (place[part[0]], part)
-    if best is None:
-        return None
-    return best[1][0], _walk(space, graph.subgraph(best[1]), best[1][0])
+            pending += [set(p) for p in networkx.strongly_connected_components(graph.subgraph(part - bad))]
+        elif len(part) > 1 or not enabled[next(iter(part))]:
+            found.update((s, part) for s in part)
+    return found[reached.first(found)[1]] if found else None
 
 
-def _walk(space: Space, graph: DiGraph[int], start: int) -> list[Taken]:
-    """A closed walk from `start` that takes a step of every group that the part has."""
-    import networkx
-
+def _walk(space: Space, part: set[int], start: int) -> list[Taken]:
+    """A closed walk from `start` within `part` that takes a step of every group that the part has, each the nearest."""
     steps: list[Taken] = []
     here = start
-    todo: dict[Group, tuple[int, int, Taken]] = {}
-    for state in graph:
-        for after, taken, group in _edges(space, state):
-            if after in graph and group[0].is_fair:
-                todo.setdefault(group, (state, after, taken))
+    missing = {group for s in part for after, _, group in _edges(space, s) if after in part and group[0].is_fair}
 
-    def go(target: int) -> None:
+    def go(wanted: Callable[[int, Group], bool]) -> None:
+        """Take the shortest way to a wanted step, and the step; ties as in the search."""
         nonlocal here
-        path = networkx.shortest_path(graph, here, target)
-        for a, b in itertools.pairwise(path):
-            steps.append(next(taken for after, taken, group in _edges(space, a) if after == b and _repeats(group)))
-        here = target
+        came: dict[int, tuple[int, tuple[Taken, Group]]] = {}
+        queue = deque([here])
+        seen = {here}
+        while queue:
+            state = queue.popleft()
+            for after, taken, group in _edges(space, state):
+                if after not in part or not _repeats(group):
+                    continue
+                if wanted(after, group):
+                    way = [(taken, group)]
+                    while state != here:
+                        state, edge = came[state]
+                        way.append(edge)
+                    steps.extend(edge[0] for edge in reversed(way))
+                    missing.difference_update(edge[1] for edge in way)
+                    here = after
+                    return
+                if after not in seen:
+                    seen.add(after)
+                    came[after] = (state, (taken, group))
+                    queue.append(after)
 
-    for state, after, taken in todo.values():
-        go(state)
-        steps.append(taken)
-        here = after
-    if not steps and len(graph) > 1:
-        go(next(iter(graph.successors(start))))
-    go(start)
+    while missing:
+        go(lambda _, group: group in missing)
+    if here != start or (not steps and len(part) > 1):
+        go(lambda after, _: after == start)
     return steps

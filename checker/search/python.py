@@ -11,12 +11,13 @@ that needs the pair computed, so recording them costs nothing afterwards.
 
 from __future__ import annotations
 
-import resource
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from checker.search.generate import generate
+from checker.search.pairs import Pair, Pairs
 from checker.search.result import INTERRUPTED, Exploration, Limits, Path, Progressing, Report, Taken
 from models.system.system import Invariant, Mark, TransitionSystem
 
@@ -24,11 +25,10 @@ _SHARED_BITS = 20
 _LOCAL_BITS = 24
 _CHUNK = 4096  # states between two looks at the limits
 
-Values = tuple[int, ...]
-Edge = tuple[int, Taken]  # difference to the successor, and what leads there
+Edge = tuple[int, Taken]  # the state after it, and what leads there
 
 
-class _Full(Exception):
+class Full(Exception):
     """More distinct shared or local values than a packed state has room for."""
 
 
@@ -97,83 +97,66 @@ _HALT: Any = False  # what a table holds for an instance that halts the system
 class _Move:
     """An action of the patcher at one shared value: where the shared values go, and what it asks and does by instance."""
 
-    __slots__ = ("action", "asks", "known", "order", "shared", "unconditional")
+    __slots__ = ("action", "known", "order", "shared")
 
-    def __init__(self, action: int, shared: int, asks: bool, instances: int) -> None:
+    def __init__(self, action: int, shared: int, instances: int) -> None:
         self.action, self.shared, self.order = action, shared, (action, -1, 0)
-        self.unconditional = not asks
         self.known: list[dict[int, int]] = [{} for _ in range(instances)]
 
 
 class Space:
-    """The packed state space of a system: interning, remembered successors, and what was met on the way."""
+    """The packed state space of a system: remembered differences between states, and what was met on the way."""
 
-    def __init__(self, system: TransitionSystem) -> None:
-        self.system = system
-        self.code = generate(system)
-        self.instances = [component for component, _ in system.instances]
-        self.marks: list[Mark] = [mark for _, mark in system.marks()]
-        self.shared: list[Values] = []
-        self.shared_number: dict[Values, int] = {}
-        self.local: dict[Any, list[Values]] = {c: [] for c in system.components}
-        self.local_number: dict[Any, dict[Values, int]] = {c: {} for c in system.components}
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.system = pairs.system
+        self.instances = pairs.instances
         self.shared_mask = (1 << _SHARED_BITS) - 1
         self.shifts = [_SHARED_BITS + i * _LOCAL_BITS for i in range(len(self.instances))]
         self.masks = [((1 << _LOCAL_BITS) - 1) << shift for shift in self.shifts]
         self.tables: list[dict[int, Any]] = [{} for _ in self.instances]
-        self.known: dict[tuple[Any, int, int], list[tuple[int, int, int, int, tuple[int, ...]]]] = {}
-        self.state_runs: dict[tuple[Any, int, int], bool] = {}
-        self.moves: dict[int, list[_Move]] = {}
+        self.expanded: set[Pair] = set()
+        self.state_runs: dict[Pair, bool] = {}
+        self.patcher: dict[int, list[_Move]] = {}
         self.fired: set[int] = set()
         self.met: dict[Mark, tuple[int, Taken]] = {}
         self.broken: dict[Invariant, int] = {}
-        self.goals: dict[int, bool] = {}
 
     # ---- packing ----------------------------------------------------------------------------------------------------
 
-    def intern(self, values: Values) -> int:
-        number = self.shared_number.get(values)
-        if number is None:
-            number = self.shared_number[values] = len(self.shared)
-            self.shared.append(values)
-            if number > self.shared_mask:
-                raise _Full(f"more than {self.shared_mask} different shared values")
-        return number
-
-    def intern_local(self, component: Any, values: Values) -> int:
-        numbers = self.local_number[component]
-        number = numbers.get(values)
-        if number is None:
-            number = numbers[values] = len(self.local[component])
-            self.local[component].append(values)
-            if number >> _LOCAL_BITS:
-                raise _Full(f"more than {1 << _LOCAL_BITS} different values of one {component.name}")
-        return number
-
-    def initial(self) -> int:
-        system = self.system
-        state = self.intern(tuple(v.initial for v in system.globals))
-        for i, component in enumerate(self.instances):
-            number = self.intern_local(component, tuple(v.initial for v in system.locals(component)))
-            state |= number << self.shifts[i]
+    def pack(self, g: int, locals_: Sequence[int]) -> int:
+        """The state with these numbers. Raises Full where a number has no room."""
+        if g > self.shared_mask:
+            raise Full(f"more than {self.shared_mask:,} different shared values")
+        state = g
+        for l, shift in zip(locals_, self.shifts, strict=True):
+            if l >> _LOCAL_BITS:
+                raise Full(f"more than {1 << _LOCAL_BITS:,} different values of one instance")
+            state |= l << shift
         return state
+
+    def unpack(self, state: int) -> tuple[int, list[int]]:
+        """The numbers of the shared values and of each instance's locals."""
+        return state & self.shared_mask, [self.part(i, state) for i in range(len(self.instances))]
 
     def part(self, i: int, state: int) -> int:
         """The number of instance i's locals in `state`."""
         return (state & self.masks[i]) >> self.shifts[i]
 
+    def pair(self, i: int, state: int) -> Pair:
+        """What instance i's steps depend on in `state`."""
+        return self.instances[i], state & self.shared_mask, self.part(i, state)
+
     # ---- successors -------------------------------------------------------------------------------------------------
 
     def runs(self, i: int, state: int) -> bool:
         """Whether instance i does not halt the system in `state`."""
-        component, g, l = self.instances[i], state & self.shared_mask, self.part(i, state)
-        key = (component, g, l)
-        known = self.state_runs.get(key)
+        pair = self.pair(i, state)
+        known = self.state_runs.get(pair)
         if known is None:
-            shared, local = self.shared[g], self.local[component][l]
-            for number in self.code.broken[component](shared, local):
+            for number in self.pairs.broken(pair):
                 self.broken.setdefault(self.system.invariants[number], state)
-            known = self.state_runs[key] = bool(self.code.runs[component](shared, local))
+            known = self.state_runs[pair] = not self.pairs.halts(pair)
         return known
 
     def miss(self, i: int, key: int, state: int) -> Any:
@@ -183,41 +166,37 @@ class Space:
             return _HALT
         if not all(self.runs(j, state) for j in range(len(self.instances))):
             return _HALT
-        component, g, l = self.instances[i], state & self.shared_mask, self.part(i, state)
-        found = self.known.get((component, g, l))
-        if found is None:
-            found = []
-            for action, choice, values, locals_, marks in self.code.moves[component](
-                self.shared[g], self.local[component][l]
-            ):
-                self.fired.add(action)
-                self.meet(marks, state, (action, i, choice))
-                found.append((action, choice, self.intern(values), self.intern_local(component, locals_), marks))
-            self.known[component, g, l] = found
+        pair = _, g, l = self.pair(i, state)
+        found = self.pairs.successors(pair)
+        if pair not in self.expanded:
+            self.expanded.add(pair)
+            for step in found:
+                self.fired.add(step.action)
+                self.meet(step.marks, state, (step.action, i, step.choice))
         edges = []
-        for action, choice, g2, l2, _ in found:
-            delta = (g2 - g) + ((l2 - l) << self.shifts[i])
+        for step in found:
+            if step.shared > self.shared_mask or step.local >> _LOCAL_BITS:
+                raise Full("more different values than a packed state has room for")
+            delta = (step.shared - g) + ((step.local - l) << self.shifts[i])
             if delta:
-                edges.append((delta, (action, i, choice)))
+                edges.append((delta, (step.action, i, step.choice)))
         self.tables[i][key] = edges = tuple(edges)  # type: ignore[assignment]
         return edges
 
     def meet(self, marks: tuple[int, ...], state: int, taken: Taken) -> None:
         """Record marks that were not met before; of one state's several ways, the first in order."""
         for number in marks:
-            mark = self.marks[number]
+            mark = self.pairs.marks[number]
             known = self.met.get(mark)
             if known is None or (known[0] == state and (taken[0], taken[1] or -1) < (known[1][0], known[1][1] or -1)):
                 self.met[mark] = (state, taken)
 
     def moves_of(self, g: int) -> list[_Move]:
         """What the patcher may do at these shared values."""
-        moves = self.moves.get(g)
+        moves = self.patcher.get(g)
         if moves is None:
-            moves = self.moves[g] = []
-            for action, values in self.code.shared_moves(self.shared[g]):
-                asks = any((action, c) in self.code.asks for c in self.system.components)
-                moves.append(_Move(action, self.intern(values), asks, len(self.instances)))
+            count = len(self.instances)
+            moves = self.patcher[g] = [_Move(move.action, move.shared, count) for move in self.pairs.moves(g)]
         return moves
 
     def ask(self, move: _Move, state: int) -> int:
@@ -235,24 +214,16 @@ class Space:
         return result
 
     def _answer(self, i: int, move: _Move, state: int) -> int:
-        component, g = self.instances[i], state & self.shared_mask
-        key = (move.action, component)
-        values = (self.shared[g], self.local[component][self.part(i, state)])
-        if key in self.code.asks and not self.code.asks[key](*values):
+        pair = self.pair(i, state)
+        if not self.pairs.allows(move.action, pair):
             return -1
-        if key not in self.code.casts:
-            return state & self.masks[i]
-        return self.intern_local(component, self.code.casts[key](*values)) << self.shifts[i]
+        return self.pairs.cast(move.action, pair) << self.shifts[i]
 
     def is_goal(self, state: int) -> bool:
-        g = state & self.shared_mask
-        known = self.goals.get(g)
-        if known is None:
-            known = self.goals[g] = bool(self.code.goal(self.shared[g]))
-        return known
+        return self.pairs.is_goal(state & self.shared_mask)
 
     def edges(self, state: int) -> Iterator[Edge]:
-        """Every transition from `state`, in order of action, instance, choice."""
+        """Every transition from `state`, in order of action, instance, choice: the state after it, and its label."""
         if not all(self.runs(i, state) for i in range(len(self.instances))):
             return
         found: list[tuple[tuple[int, int, int], Edge]] = []
@@ -296,16 +267,71 @@ class Space:
         return self._unrolled("link", _LINK, _LINK_LOOKUP, "not e{i} and not isinstance(e{i}, tuple)", _LINK_DELTAS)
 
 
-def explore(
-    system: TransitionSystem, limits: Limits | None = None, report: Report | None = None
-) -> tuple[Exploration, Space, dict[int, int]]:
-    """Search the whole space. Returns the outcome, the space, and each state's parent (the initial one's is itself).
+@dataclass(frozen=True)
+class Run:
+    """A finished or stopped search: its outcome, and what further questions are answered from (see `Reached`).
 
-    Ctrl-C ends the search with what is known so far, as a limit does. Raises Unsupported (see `generate`).
+    `parent`: each state's first predecessor in frontier order; the initial state's is itself.
     """
-    limits = limits or Limits()
-    space = Space(system)
-    start = space.initial()
+
+    outcome: Exploration
+    space: Space
+    parent: dict[int, int]
+
+    @property
+    def expanded(self) -> Collection[Pair]:
+        return self.space.expanded
+
+    @property
+    def live_shared(self) -> Collection[int]:
+        return self.space.patcher
+
+    @property
+    def halts(self) -> bool:
+        return not all(self.space.state_runs.values())
+
+    def doomed(self) -> tuple[Taken, ...] | None:
+        """The path to the first state, not halted, from which no goal can be reached: backwards from the goals."""
+        backward: dict[int, list[int]] = defaultdict(list)
+        space = self.space
+        halted = space.link()(self.parent, backward, space.moves_of, space.ask, *space.tables)
+        able = {s for s in self.parent if space.is_goal(s)}
+        stack = list(able)
+        while stack:
+            for before in backward.get(stack.pop(), ()):
+                if before not in able:
+                    able.add(before)
+                    stack.append(before)
+        doomed = [s for s in self.parent if s not in able and s not in halted]
+        return self.first(doomed)[0] if doomed else None
+
+    def states(self, region: Container[int]) -> list[int]:
+        """The states whose shared values are in `region`."""
+        mask = self.space.shared_mask
+        return [s for s in self.parent if s & mask in region]
+
+    def first(self, states: Collection[int]) -> tuple[tuple[Taken, ...], int]:
+        """Of some reached states the first in frontier order, and the path to it."""
+        depth: dict[int, int] = {}
+        for state, before in self.parent.items():  # a predecessor stands before its successors
+            depth[state] = 0 if before == state else depth[before] + 1
+        least = min(depth[s] for s in states)
+        paths = ((path_to(self.space, self.parent, s), s) for s in states if depth[s] == least)
+        return min(paths, key=lambda found: Path(found[0]).order)
+
+
+def explore(system: TransitionSystem, limits: Limits | None = None, report: Report | None = None) -> Run:
+    """Search the whole space, until a limit is met. Raises Unsupported (see `generate`).
+
+    Ctrl-C ends the search with what is known so far, as a limit does.
+    """
+    return run(Pairs(system), limits or Limits(), report)
+
+
+def run(pairs: Pairs, limits: Limits, report: Report | None = None) -> Run:
+    """The search itself, on pairs that may know something already."""
+    space = Space(pairs)
+    start = space.pack(*pairs.initial())
     parent = {start: start}
     outcome = Exploration("python")
     expand = space.loop()
@@ -318,36 +344,26 @@ def explore(
                 taken, fresh = expand(chunk, parent, space.miss, space.moves_of, space.ask, *space.tables)
                 outcome.transitions += taken
                 following += fresh
-                outcome.stopped = _exceeded(limits, len(parent), began)
+                outcome.stopped = limits.exceeded(len(parent), time.monotonic() - began)
                 if report:
                     report(Progressing(len(parent), outcome.depth, len(following)))
                 if outcome.stopped:
                     break
             frontier = following
             outcome.depth += bool(frontier)
-    except _Full as full:
+    except Full as full:
         outcome.stopped = str(full)
     except MemoryError:
         outcome.stopped = "out of memory"
     except KeyboardInterrupt:
         outcome.stopped = INTERRUPTED
-    outcome.states = len(parent)
+    outcome.states = outcome.explored = len(parent)
     outcome.fired = set(space.fired)
     for mark, (state, last) in space.met.items():
         outcome.marks[mark] = Path((*path_to(space, parent, state), last))
     for invariant, state in space.broken.items():
         outcome.broken[invariant] = Path(path_to(space, parent, state))
-    return outcome, space, parent
-
-
-def _exceeded(limits: Limits, states: int, began: float) -> str:
-    if limits.states is not None and states > limits.states:
-        return f"more than {limits.states:,} states"
-    if limits.seconds is not None and time.monotonic() - began > limits.seconds:
-        return f"more than {limits.seconds:g} seconds"
-    if limits.memory is not None and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10 > limits.memory:
-        return f"more than {limits.memory:,} MiB of memory"
-    return ""
+    return Run(outcome, space, parent)
 
 
 def path_to(space: Space, parent: dict[int, int], state: int) -> tuple[Taken, ...]:

@@ -43,9 +43,9 @@ QUICK = settings(
 
 def searched(system: TransitionSystem) -> Exploration:
     """The outcome of the search, with the answer on progress."""
-    outcome, space, parent = explore(system)
-    check_progress(outcome, space, parent)
-    return outcome
+    run = explore(system)
+    check_progress(run)
+    return run.outcome
 
 
 def counters(count: int, limit: int) -> TransitionSystem:
@@ -167,8 +167,9 @@ def test_halted_states_have_no_successors_and_broken_invariants_are_found_in_the
 
 
 def test_a_limit_on_states_leaves_progress_unanswered() -> None:
-    outcome, space, parent = explore(withholding(Fairness.ACKNOWLEDGE, 2), Limits(states=1))
-    check_progress(outcome, space, parent)
+    run = explore(withholding(Fairness.ACKNOWLEDGE, 2), Limits(states=1))
+    check_progress(run)
+    outcome = run.outcome
     assert not outcome.complete and not outcome.progress_known and outcome.progress is None
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
-from checker.search.python import Space, explore
-from checker.search.result import Exploration
+from checker.search.python import Run, Space, explore
 from checker.testing import Schedule, interleavings
 from models.compose import Model, compose
 from models.library import scenario_of, shipped
@@ -31,24 +30,22 @@ class Explored:
     """A model and everything that the search knows of it."""
 
     model: Model
-    outcome: Exploration
-    space: Space
-    parent: dict[int, int]
+    run: Run
 
 
 @lru_cache(maxsize=4)
 def explored(name: str, scenario: Scenario) -> Explored:
     model = compose(shipped()[name], scenario)
-    return Explored(model, *explore(model.system))
+    return Explored(model, explore(model.system))
 
 
 def packed(space: Space, state: State) -> int | None:
     """`state` as the search packs it; None where it holds values that the search never met. Nothing is interned."""
-    number = space.shared_number.get(state.shared)
+    number = space.pairs.shared_numbers.get(state.shared)
     if number is None:
         return None
     for component, shift, values in zip(space.instances, space.shifts, state.instances, strict=True):
-        part = space.local_number[component].get(values)
+        part = space.pairs.local_numbers[component].get(values)
         if part is None:
             return None
         number |= part << shift
@@ -69,21 +66,23 @@ def scenarios() -> list[tuple[str, Scenario]]:
 def assert_was_explored(found: Explored, schedule: Schedule) -> None:
     """Every state is among those found, every step fired, and everything that broke or was tested was reported."""
     for state in schedule.states:
-        number = packed(found.space, state)
-        assert number is not None and number in found.parent, "a state that the search never reached"
+        number = packed(found.run.space, state)
+        assert number is not None and number in found.run.parent, "a state that the search never reached"
     assert len(schedule.steps) + 1 == len(schedule.states)
     actions = {action: k for k, action in enumerate(found.model.system.actions)}
-    assert {actions[step.action] for step in schedule.steps} <= found.outcome.fired
-    assert set(schedule.marks) <= set(found.outcome.marks)
-    assert set(schedule.broken) <= set(found.outcome.broken)
+    assert {actions[step.action] for step in schedule.steps} <= found.run.outcome.fired
+    assert set(schedule.marks) <= set(found.run.outcome.marks)
+    assert set(schedule.broken) <= set(found.run.outcome.broken)
     for invariant in schedule.broken:
-        assert len(found.outcome.broken[invariant].steps) <= len(schedule.steps), "a shorter trace than the shortest"
+        assert len(found.run.outcome.broken[invariant].steps) <= len(schedule.steps), (
+            "a shorter trace than the shortest"
+        )
 
 
 @pytest.mark.parametrize(("name", "scenario"), scenarios(), ids=lambda v: v if isinstance(v, str) else v.machine.name)
 def test_schedules_stay_inside_what_was_explored(name: str, scenario: Scenario) -> None:
     found = explored(name, scenario)
-    assert found.outcome.complete
+    assert found.run.outcome.complete
 
     @FEW
     @given(interleavings(found.model, 50))
@@ -105,21 +104,21 @@ def test_long_walks_stay_inside_what_was_explored(chosen: tuple[str, Scenario], 
         if not enabled:
             break
         step = random.choice(enabled)
-        assert set(evaluator.marks(step, state)) <= set(found.outcome.marks)
+        assert set(evaluator.marks(step, state)) <= set(found.run.outcome.marks)
         state = step.state
-        assert packed(found.space, state) in found.parent
-        assert set(evaluator.broken(state)) <= set(found.outcome.broken)
+        assert packed(found.run.space, state) in found.run.parent
+        assert set(evaluator.broken(state)) <= set(found.run.outcome.broken)
 
 
 def test_packing_interns_nothing_and_gives_back_the_initial_state() -> None:
     found = explored("nop-then-back", Scenario(cpus=2, sites=1))
-    before = len(found.space.shared), [len(v) for v in found.space.local.values()]
+    before = len(found.run.space.pairs.shared), [len(v) for v in found.run.space.pairs.local.values()]
     initial = Evaluator(found.model.system).initial()
-    assert packed(found.space, initial) == found.space.initial()
-    assert packed(found.space, State(tuple(99 for _ in initial.shared), initial.instances)) is None
+    assert packed(found.run.space, initial) == found.run.space.pack(*found.run.space.pairs.initial())
+    assert packed(found.run.space, State(tuple(99 for _ in initial.shared), initial.instances)) is None
     strange = tuple(tuple(99 for _ in values) for values in initial.instances)
-    assert packed(found.space, State(initial.shared, strange)) is None
-    assert before == (len(found.space.shared), [len(v) for v in found.space.local.values()])
+    assert packed(found.run.space, State(initial.shared, strange)) is None
+    assert before == (len(found.run.space.pairs.shared), [len(v) for v in found.run.space.pairs.local.values()])
 
 
 def test_a_schedule_knows_what_it_broke_and_reads_as_a_list_of_steps() -> None:

@@ -213,7 +213,7 @@ def test_marks_are_read_before_the_effects() -> None:
     mine = builder.variable("mine", BOOL, 0, cpu)
     before, later = Mark("before", "", ~mine, False, ""), Mark("later", "", mine, False, "")
     builder.action("set", actor=cpu, guard=~mine, effects=[(mine, 1)], marks=[before, later], says="")
-    exploration, _, _ = explore(builder.build())
+    exploration = explore(builder.build()).outcome
     assert list(exploration.marks) == [before]
 
 
@@ -226,7 +226,7 @@ def test_nothing_happens_in_a_halted_state() -> None:
     system = builder.build()
     assert after(system, State((), ((0,), (2,)))) == []
     agree(system)
-    assert explore(system)[0].states == 8  # {0, 1}² and one of the two at 2
+    assert explore(system).outcome.states == 8  # {0, 1}² and one of the two at 2
 
 
 # ---- the fast search and the reference ------------------------------------------------------------------------------
@@ -266,15 +266,17 @@ def search(system: TransitionSystem) -> Reference:
 
 def unpacked(space: Space, state: int) -> State:
     """A state of the fast search as the evaluator has it."""
-    instances = [space.local[component][space.part(i, state)] for i, component in enumerate(space.instances)]
+    g, locals_ = space.unpack(state)
+    instances = [space.pairs.local[c][l] for c, l in zip(space.instances, locals_, strict=True)]
     plain = [tuple(int(value) for value in values) for values in instances]
-    return State(tuple(int(value) for value in space.shared[state & space.shared_mask]), tuple(plain))
+    return State(tuple(int(value) for value in space.pairs.shared[g]), tuple(plain))
 
 
 def agree(system: TransitionSystem) -> Reference:
     """Both searches find the same."""
     expected = search(system)
-    exploration, space, parent = explore(system)
+    run = explore(system)
+    exploration, space, parent = run.outcome, run.space, run.parent
     assert exploration.complete
     assert {unpacked(space, state) for state in parent} == set(expected.depths)
     assert exploration.states == len(expected.depths)
