@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from checker import commands
-from checker.commands import INCONCLUSIVE, INTERNAL, MODEL, USAGE, UsageError, complain
+from checker.commands import ENGINES, INCONCLUSIVE, INTERNAL, MODEL, USAGE, UsageError, complain
 from models.system.errors import ModelError, ScenarioError
 
 
@@ -143,6 +143,17 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(diff, machines=True)
     _common_options(diff)
 
+    export = command("export", commands.run_export, "write the composed system as a model of SPIN or rumur")
+    export.add_argument("strategy")
+    export.add_argument("--to", required=True, choices=("promela", "murphi"), help="the language")
+    export.add_argument("--output", "-o", metavar="FILE", default="-", help="where to (default: standard output)")
+    _scenario_options(export)
+    group = export.add_argument_group("what is asserted (murphi; a Promela file has it all, asleep until a macro)")
+    group.add_argument(
+        "--check", action="append", default=[], metavar="PROPERTY", help="PROPERTY, PROPERTY/KIND or all"
+    )
+    group.add_argument("--progress", action="store_true", help="that the patcher can always finish")
+
     replay = command("replay", commands.run_replay, "replay the traces of a JSON file on the reference evaluator")
     replay.add_argument("file")
 
@@ -190,7 +201,11 @@ def _limit_options(parser: argparse.ArgumentParser) -> None:
 
 def _common_options(parser: argparse.ArgumentParser) -> None:
     _limit_options(parser)
-    parser.add_argument("--engine", choices=("auto", "python"), default="auto", help="which search (default auto)")
+    group = parser.add_argument_group("engine")
+    group.add_argument("--engine", choices=ENGINES, default="auto", help="which search (default auto)")
+    group.add_argument("--threads", type=_positive, metavar="N", help="of the native search (default: every core)")
+    group.add_argument("--symmetry", choices=("on", "off"), help="one state for all orders of the CPUs (native search)")
+    group.add_argument("--hash-compaction", action="store_true", help="32 bits a state; never ends in “verified”")
     parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output, with nothing else on it")
 
 

@@ -15,7 +15,8 @@ from models.system.errors import ScenarioError
 
 HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
 SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
-NAMES = ("check", "list", "catalogue", "explain", "diff", "replay", "new")
+NAMES = ("check", "list", "catalogue", "explain", "diff", "export", "replay", "new")
+ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
 
 
 class UsageError(Exception):
@@ -85,6 +86,13 @@ def _limits(options: Any) -> Any:
     return Limits(options.max_states, options.max_seconds, options.max_memory)
 
 
+def _engine(options: Any) -> Any:
+    from checker.search.engine import Engine
+
+    symmetry = None if options.symmetry is None else options.symmetry == "on"
+    return Engine(options.engine, options.threads, symmetry, options.hash_compaction)
+
+
 def _paint(quiet: bool = False) -> Any:
     from checker.report.layout import Paint
 
@@ -121,7 +129,14 @@ def _checked(strategy: Any, scenario: Any, options: Any) -> Any:
 
     progress = _Progress()
     try:
-        return check(strategy, scenario, use_case=options.use_case, limits=_limits(options), report=progress)
+        return check(
+            strategy,
+            scenario,
+            use_case=options.use_case,
+            engine=_engine(options),
+            limits=_limits(options),
+            report=progress,
+        )
     finally:
         progress.done()
 
@@ -275,8 +290,8 @@ def run_explain(options: Any) -> int:
     whole = _checked(strategy, scenario, options)
     rows, found = [["step", "without it", "steps", "line"]], []
     known = {(v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case}
-    steps = omissions(strategy, scenario, use_case, _limits(options), known) if whole.exploration.complete else ()
-    for omission in steps:
+    steps = omissions(strategy, scenario, use_case, _limits(options), known, _engine(options))
+    for omission in steps if whole.exploration.complete else ():
         found.append(omission)
         broken = ", ".join(f"{name} ({kind})" for name, kind in omission.broken)
         unknown = "unknown" if omission.inconclusive else "nothing more breaks" if known else "protects nothing here"
@@ -358,6 +373,34 @@ def run_diff(options: Any) -> int:
             print(layout.table(rows, _paint()))
     unknown = [r for r in results if not r.exploration.complete]
     return INCONCLUSIVE if unknown else HOLDS
+
+
+def run_export(options: Any) -> int:
+    from pathlib import Path
+
+    from checker.export.printer import Inexpressible
+    from checker.report.files import write_atomically
+    from models.compose import compose
+
+    system = compose(_load(options.strategy), _scenario(options, options.machine)).system
+    try:
+        if options.to == "promela":
+            from checker.export.promela import promela
+
+            if options.check or options.progress:
+                raise UsageError("a Promela file has every check in it: its header says by which macro each is woken")
+            text = promela(system)
+        else:
+            from checker.export.murphi import murphi
+
+            text = murphi(system, options.check, options.progress)
+    except Inexpressible as reason:
+        raise UsageError(f"{options.strategy}: {reason}") from reason
+    if options.output == "-":
+        print(text, end="")
+    else:
+        write_atomically(Path(options.output), text)
+    return HOLDS
 
 
 def run_replay(options: Any) -> int:

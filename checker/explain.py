@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from checker.search.engine import Engine
 from checker.search.result import INTERRUPTED, Limits
 from checker.trace import Trace
 from checker.verdict import UNKNOWN, CheckResult, check
@@ -38,6 +39,7 @@ def omissions(
     use_case: str = "livepatch",
     limits: Limits | None = None,
     known: Collection[tuple[str, str]] = (),
+    engine: Engine | None = None,
 ) -> Iterator[Omission]:
     """Check `strategy` without each labelled step of its own; `known` is broken already, and does not count.
 
@@ -46,9 +48,8 @@ def omissions(
     made = plan(strategy, scenario)
     lines = {p.label: str(p.step.where) for p in reversed(made.steps)}
     for label in made.labels:
-        result = check(
-            strategy, replace(scenario, without=scenario.without | {label}), use_case=use_case, limits=limits
-        )
+        changed = replace(scenario, without=scenario.without | {label})
+        result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits)
         new = [v for v in result.violations if (v.verdict.property, v.verdict.kind) not in known]
         found = sorted(new, key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
         yield Omission(

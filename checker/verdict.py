@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from checker.search.engine import Engine, search
 from checker.search.generate import Unsupported
-from checker.search.progress import check_progress
-from checker.search.python import explore
-from checker.search.result import Exploration, Limits, Path, Report
+from checker.search.result import Exploration, Limits, Path, Report, TooLarge
 from checker.trace import Narrator, Trace
 from models.compose import Model, compose
 from models.properties import (
@@ -133,6 +131,7 @@ def check(
     scenario: Scenario | None = None,
     *,
     use_case: str | None = None,
+    engine: Engine | None = None,
     limits: Limits | None = None,
     report: Report | None = None,
     **changes: object,
@@ -140,7 +139,8 @@ def check(
     """Check a strategy (or its name, or its file) by searching the whole space of one scenario.
 
     `changes` are fields of the scenario (`cpus=2`, `transition="nop:call"`); `use_case` limits the answer to one.
-    Raises ModelError for whatever is wrong with the strategy, KeyError for an unknown name.
+    Raises ModelError for whatever is wrong with the strategy, ScenarioError for an engine that cannot search it,
+    KeyError for an unknown name.
     """
     began = time.monotonic()
     if isinstance(strategy, str):
@@ -152,12 +152,12 @@ def check(
     scenario = replace(scenario or Scenario(), **changes)  # type: ignore[arg-type]
     model = compose(strategy, scenario)
     try:
-        run = explore(model.system, limits, report)
-        with contextlib.suppress(KeyboardInterrupt):  # progress then stays unknown; the rest is known
-            check_progress(run)
+        answer = search(model.system, engine or Engine(), limits or Limits(), report)
     except Unsupported as reason:
         raise ModelError(f"{strategy.name}: the search cannot handle {reason}") from reason
-    result = judge_search(model, run.outcome, [use_case] if use_case else list(USE_CASES))
+    result = judge_search(model, answer.reached.outcome, [use_case] if use_case else list(USE_CASES))
+    answer.reached.close()
+    result.notes += [answer.note] if answer.note else []
     result.seconds = time.monotonic() - began
     return result
 
@@ -172,6 +172,14 @@ def judge_search(model: Model, exploration: Exploration, use_cases: Sequence[str
 
 
 Reason = Mark | Invariant | str
+Way = tuple[str, Path, Reason]  # how a property is broken: kind, a path, and what is met at its end
+
+
+def shortest(ways: Sequence[Way]) -> Way:
+    """The way with the shortest path; of several, the first in frontier order. Raises TooLarge."""
+    least = min(path.length for _, path, _ in ways)
+    found = [way for way in ways if way[1].length == least]
+    return min(found, key=lambda way: (way[1].order, way[0])) if len(found) > 1 else found[0]
 
 
 class _Judge:
@@ -181,7 +189,7 @@ class _Judge:
         self.model, self.exploration, self.teller = model, exploration, teller
         self.traces: list[Trace] = []
         self.told: dict[int, int] = {}
-        self.broken: dict[str, list[tuple[str, Path, Reason]]] = {name: [] for name in PROPERTIES}
+        self.broken: dict[str, list[Way]] = {name: [] for name in PROPERTIES}
         met: list[tuple[Mark | Invariant, Path]] = [*exploration.marks.items(), *exploration.broken.items()]
         for reason, path in met:
             if not (isinstance(reason, Mark) and reason.premise):
@@ -190,8 +198,6 @@ class _Judge:
             path, says = exploration.progress
             kind = "lasso" if path.cycle or path.rests else "deadlock"
             self.broken[COMPLETES].append((kind, path, says))
-        for found in self.broken.values():
-            found.sort(key=lambda entry: len(entry[1].steps))
         self.tested = {m.property for m in exploration.marks if m.premise}
 
     def verdict(self, use_case: str, name: str) -> PropertyVerdict:
@@ -199,14 +205,18 @@ class _Judge:
         ways = self.broken[name]
         fatal = [way for way in ways if not is_accepted(use_case, name, way[0])]
         if fatal or ways:
-            kind, path, reason = (fatal or ways)[0]
-            trace = self.tell(path, reason, name, kind)
+            try:
+                kind, path, reason = shortest(fatal or ways)
+                trace = self.tell(path, reason, name, kind)
+            except TooLarge as why:
+                return PropertyVerdict(name, required, UNKNOWN, note=f"it is broken, but {why}")
             return PropertyVerdict(name, required, VIOLATED if fatal else EXPOSED, kind, trace=trace)
         if not self.exploration.complete:
             return PropertyVerdict(name, required, UNKNOWN, note=f"the search met a limit: {self.exploration.stopped}")
         if name == COMPLETES:
             if not self.exploration.progress_known:
-                return PropertyVerdict(name, required, UNKNOWN, note="the question of progress was not answered")
+                note = self.exploration.progress_note or "the question of progress was not answered"
+                return PropertyVerdict(name, required, UNKNOWN, note=note)
             return PropertyVerdict(name, required, VERIFIED)
         note = self.trivial(name)
         vacuous = () if note or name in self.tested else (self.untested(name),)

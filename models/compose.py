@@ -290,7 +290,7 @@ def _shared(builder: Builder, made: Plan, text: Text) -> Shared:
 def compose(strategy: Strategy, scenario: Scenario) -> Model:
     """The transition system of `strategy` in `scenario`. Raises ModelError for whatever is wrong with the strategy."""
     made = plan(strategy, scenario)
-    builder = Builder(strategy.name)
+    builder = Builder(strategy.name, strategy.where)
     component = builder.component("cpu", scenario.cpus)
     text = Text(builder, made.sites)
     shared = _shared(builder, made, text)

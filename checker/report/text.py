@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from checker.report.layout import PLAIN, WIDTH, Paint, fill, plural, table
+from checker.search.result import Exploration
 from checker.trace import SiteBytes, Trace, TraceStep
 from checker.verdict import EXPOSED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
 from models.scenario import Scenario
@@ -87,8 +88,24 @@ def evidence(result: CheckResult) -> str:
     scope = "every interleaving" if found.complete else f"INCOMPLETE ({found.stopped})"
     return (
         f"{scope}: {plural(found.states, 'state')}, {plural(found.transitions, 'transition')}, depth {found.depth}; "
-        f"{found.engine} engine, no reductions, {result.seconds:.2f} s"
+        f"{how(found)}, {result.seconds:.2f} s"
     )
+
+
+def how(found: Exploration) -> str:
+    """The engine, and what it did to have less to do."""
+    parts = [f"{found.engine} engine"]
+    if found.engine == "product":
+        parts.append(f"from {plural(found.explored, 'pair')} of shared values and one CPU")
+    elif found.symmetry:
+        parts.append(f"symmetry of CPUs: {found.explored:,} explored")
+    else:
+        parts.append("no reductions")
+    if found.compact:
+        parts.append("hash compaction")
+    if found.threads > 1:
+        parts.append(f"{found.threads} threads")
+    return ", ".join(parts)
 
 
 def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
@@ -102,6 +119,7 @@ def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
         fill(f"applies to  {applies(result)}", following="            "),
         fill(f"machine  {machine.name}: {machine.says}", following="         "),
     ]
+    lines += [fill(f"note  {note}", following="      ") for note in result.notes]
     if result.idle:
         lines.append(fill(f"warning  never happened: {', '.join(result.idle)}", following="         "))
     shown = {v.trace for r in result.results for v in r.verdicts if v.trace is not None}

@@ -57,6 +57,9 @@ class Reached(Protocol):
     def first(self, states: Collection[int]) -> tuple[tuple[Taken, ...], int]:
         """Of some reached states the first in frontier order, and the path to it."""
 
+    def close(self) -> None:
+        """Nobody has any more questions: give memory back."""
+
 
 def check_progress(reached: Reached) -> None:
     """Fill in `outcome.progress`. Says nothing of an incomplete search, or of a system without a goal."""

@@ -319,6 +319,9 @@ class Run:
         paths = ((path_to(self.space, self.parent, s), s) for s in states if depth[s] == least)
         return min(paths, key=lambda found: Path(found[0]).order)
 
+    def close(self) -> None:
+        """Nothing to give back but what goes with this object."""
+
 
 def explore(system: TransitionSystem, limits: Limits | None = None, report: Report | None = None) -> Run:
     """Search the whole space, until a limit is met. Raises Unsupported (see `generate`).

@@ -229,7 +229,6 @@ class Cpu:
             guard=guard,
             effects=effects,
             says=says,
-            where=self.plan.strategy.where,
             fairness=fairness,
             choice=choice,
             marks=marks,

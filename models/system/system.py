@@ -152,9 +152,13 @@ class TransitionSystem:
 
 @dataclass
 class Builder:
-    """Collects a transition system part by part; every part is checked when it is added."""
+    """Collects a transition system part by part; every part is checked when it is added.
+
+    `where` stands for the line of actions that name none of their own; by default, the line that adds them.
+    """
 
     name: str
+    where: Location | None = None
     components: list[Component] = field(default_factory=list)
     variables: list[Variable] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
@@ -199,7 +203,7 @@ class Builder:
 
         Raises ModelError for an unknown variable, a wrong type, a variable assigned twice, or another's variable read.
         """
-        place = where or caller()
+        place = where or self.where or caller()
         made = []
         for pairs, everywhere in ((effects, False), (broadcast, True)):
             for target, value in pairs:

@@ -18,6 +18,7 @@ from checker import commands, verdict
 from checker.cli import main
 from checker.commands import SEVERITY, worst
 from checker.report.files import write, write_atomically
+from checker.search import engine
 from models.library import shipped
 from models.machines.fetch import PRESETS
 from models.properties import PROPERTIES, is_required
@@ -338,7 +339,7 @@ def test_ctrl_c_while_progress_is_checked_prints_what_the_search_found(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verdict, "check_progress", interrupt)
+    monkeypatch.setattr(engine, "check_progress", interrupt)
     status, out, _ = run(TRACED, capsys)
     assert "VIOLATED (missed)" in out
     assert status in (1, 4)
