@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KERNEL = Path(__file__).with_name("kernel.c")
-OPTIONS = ("-std=c11", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+OPTIONS = ("-std=c11", "-O2", "-shared", "-fPIC", "-pthread")
 VARIANTS = {
     (False, False): (),
     (True, False): ("-DWIDE",),

@@ -122,9 +122,10 @@ struct worker {
     pthread_t thread;
     uint64_t full_states, transitions, halted_states;
     double omitted;
-    uint32_t buffered, fresh_count;
-    state_t *buffer;              /* successors that wait: BATCH, and those of one more state */
-    uint64_t hash[BATCH];
+    uint32_t buffered, waiting_count, fresh_count;
+    void *memory;                 /* of what follows */
+    state_t *buffer, *waiting;    /* successors that were found; those before them, whose lines are on their way */
+    uint64_t *hash;               /* of those that wait, and of those that are to wait */
     state_t fresh[CHUNK];
 };
 
@@ -396,27 +397,40 @@ static void store_fresh(struct worker *w)
     w->fresh_count = 0;
 }
 
-/* Insert what waits, BATCH at a time: first ask for every line, then look at it. */
+/*
+ * Insert what waits, and let what was found wait in its place. One line is asked for with each that is looked at, so
+ * that the memory is never idle.
+ */
 static void insert_batch(struct worker *w)
 {
     struct search *s = w->s;
-    for (uint32_t from = 0; from < w->buffered; from += BATCH) {
-        const state_t *batch = w->buffer + from;
-        uint32_t count = w->buffered - from < BATCH ? w->buffered - from : BATCH;
-        for (uint32_t i = 0; i < count; i++) {
-            w->hash[i] = hash_of(batch[i]);
+    uint32_t both = w->buffered > w->waiting_count ? w->buffered : w->waiting_count;
+    for (uint32_t i = 0; i < both; i++) {
+        uint64_t hash = w->hash[i];
+        if (i < w->buffered) {
+            w->hash[i] = hash_of(w->buffer[i]);
             __builtin_prefetch(&s->table[home_of(s, w->hash[i])], 1);
         }
-        for (uint32_t i = 0; i < count; i++) {
-            if (!insert(w, batch[i], w->hash[i]))
-                continue;
-            w->full_states += s->t.symmetric ? (uint64_t)orbit_of(s, batch[i]) : 1;
-            w->fresh[w->fresh_count++] = batch[i];
-            if (w->fresh_count == CHUNK)
-                store_fresh(w);
-        }
+        if (i >= w->waiting_count || !insert(w, w->waiting[i], hash))
+            continue;
+        w->full_states += s->t.symmetric ? (uint64_t)orbit_of(s, w->waiting[i]) : 1;
+        w->fresh[w->fresh_count++] = w->waiting[i];
+        if (w->fresh_count == CHUNK)
+            store_fresh(w);
     }
+    state_t *inserted = w->waiting;
+    w->waiting = w->buffer;
+    w->waiting_count = w->buffered;
+    w->buffer = inserted;
     w->buffered = 0;
+}
+
+/* Insert everything, and store what was new. */
+static void drain(struct worker *w)
+{
+    insert_batch(w);
+    insert_batch(w);
+    store_fresh(w);
 }
 
 static inline void note(_Atomic uint32_t *first_level, uint32_t level)
@@ -544,8 +558,7 @@ static void *work(void *argument)
         uint64_t to = from + CHUNK < s->slice_end ? from + CHUNK : s->slice_end;
         for (uint64_t i = from; i < to; i++)
             expand(w, s->all[i], s->depth);
-        insert_batch(w);
-        store_fresh(w);
+        drain(w);
     }
     return NULL;
 }
@@ -642,7 +655,9 @@ struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, u
         search_free(s);
         return NULL;
     }
-    struct worker w = {.s = s, .buffered = 1};
+    uint64_t hash;
+    state_t none = 0;
+    struct worker w = {.s = s, .buffered = 1, .waiting = &none, .hash = &hash};
     s->threads = 1;
     s->level[1] = 1;
 #ifdef WIDE
@@ -652,8 +667,7 @@ struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, u
     (void)high;
 #endif
     w.buffer = &first;
-    insert_batch(&w);
-    store_fresh(&w);
+    drain(&w);
     s->full_states = w.full_states;
     return s;
 }
@@ -705,9 +719,16 @@ int search_step(struct search *s, uint64_t most, int threads)
     int started = 1;
     for (int i = 0; i < s->threads; i++) {
         workers[i].s = s;
-        workers[i].buffer = malloc((BATCH + s->most_successors + 4) * sizeof(state_t));
-        if (workers[i].buffer == NULL)
+        size_t room = BATCH + s->most_successors + 4;
+        char *memory = malloc(room * (2 * sizeof(state_t) + sizeof(uint64_t)));
+        if (memory == NULL) {
             s->threads = i;                               /* fewer threads will do, but not none */
+            break;
+        }
+        workers[i].memory = memory;
+        workers[i].buffer = (state_t *)memory;
+        workers[i].waiting = workers[i].buffer + room;
+        workers[i].hash = (uint64_t *)(workers[i].waiting + room);
     }
     if (s->threads == 0) {
         free(workers);
@@ -726,7 +747,7 @@ int search_step(struct search *s, uint64_t most, int threads)
         s->omitted += workers[i].omitted;
     }
     for (int i = 0; i < s->threads; i++)
-        free(workers[i].buffer);
+        free(workers[i].memory);
     free(workers);
     if (atomic_load(&s->cursor) > s->slice_end)
         atomic_store(&s->cursor, s->slice_end);
