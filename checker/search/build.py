@@ -150,7 +150,7 @@ class Statistics(ctypes.Structure):
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     u64, pointer = ctypes.c_uint64, ctypes.c_void_p
     for name, result, arguments in (
-        ("search_new", pointer, [ctypes.POINTER(TablesStruct), u64, u64, u64, ctypes.c_int]),
+        ("search_new", pointer, [ctypes.POINTER(TablesStruct), u64, u64, u64, u64]),
         ("search_free", None, [pointer]),
         ("search_step", ctypes.c_int, [pointer, u64, ctypes.c_int]),
         ("search_forget", None, [pointer]),

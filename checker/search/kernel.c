@@ -10,10 +10,10 @@
  *   state store   `all`: every state in the order of its discovery, so a level is a range of it and the next level is
  *                 what has been appended behind. The store and the table are reserved once as address space and grow
  *                 in place.
- *   table         open addressing with linear probing, the states themselves in the slots (one cache miss for each
- *                 transition). The slot is the high bits of the hash, so that doubling moves the entries of slot i to
- *                 about 2i: one pass from the top down.
- *   batches       successors are collected, their slots prefetched, and only then inserted.
+ *   table         open addressing with linear probing by cache lines, the states themselves in the slots (one cache
+ *                 miss for each transition). Lines are in the order of hashes, so that a larger table is made where the
+ *                 smaller one lies, in one pass from the top down.
+ *   batches       successors are collected and their lines prefetched; they are inserted while the next are found.
  *   threads       take chunks of the level from a counter and insert with compare-and-swap. Nothing that is answered
  *                 depends on who comes first: counts are sums, and paths are found afterwards from the levels.
  *   symmetry      of the orbit of a state under swapping instances of one component, the one with sorted locals is
@@ -36,7 +36,7 @@
 #define CHUNK 128                 /* states that a thread takes at a time */
 #define BATCH 64                  /* successors between prefetch and insertion */
 #define NEVER UINT32_MAX
-#define FIRST_SLOTS 16            /* log2 of the slots of a new table */
+#define FIRST_LINES 8192          /* of a new table */
 
 #ifdef WIDE
 typedef unsigned __int128 state_t;
@@ -91,7 +91,8 @@ struct search {
     double factorial[MOST_INSTANCES + 1];
 
     slot_t *table;
-    int log_slots, is_last;                               /* is_last: the table cannot grow any more */
+    uint64_t lines;                                       /* of the table */
+    int is_last;                                          /* it cannot grow any more */
     size_t table_reserved;
     state_t *all;
     size_t all_reserved;
@@ -140,11 +141,18 @@ static inline uint64_t hash_of(state_t state)
     return h * 0x9fb21c651e98df25u;
 }
 
-static inline uint64_t slots_of(const struct search *s) { return (uint64_t)1 << s->log_slots; }
+#define LINE (64 / sizeof(slot_t))
+
+static inline uint64_t slots_of(const struct search *s) { return s->lines * LINE; }
 static inline uint64_t room_of(const struct search *s)
 {   /* how many states the table takes before it must grow; the last growth leaves it fuller */
-    uint64_t slots = slots_of(s);
-    return s->is_last ? slots / 16 * 15 : slots / 4 * 3;
+    uint64_t sixteenth = slots_of(s) / 16;
+    return (s->is_last ? 15 : sizeof(slot_t) > 8 ? 14 : 12) * sixteenth;
+}
+
+static uint64_t bytes_of(const struct search *s)
+{
+    return slots_of(s) * sizeof(slot_t) + (atomic_load(&s->tail) - s->keep_from) * sizeof(state_t);
 }
 
 static inline uint64_t slack_of(const struct search *s)
@@ -154,16 +162,15 @@ static inline uint64_t slack_of(const struct search *s)
 
 /* ---- the table: lines of slots, each line one cache line, filled from its first slot ------------------------------- */
 
-#define LINE (64 / sizeof(slot_t))
-
-static inline uint64_t lines_of(const struct search *s) { return slots_of(s) / LINE; }
-
 static inline uint64_t home_of(const struct search *s, uint64_t hash)
-{   /* the first slot of the line where a state with this hash belongs */
-    return (hash >> (64 - s->log_slots)) & ~(uint64_t)(LINE - 1);
+{   /* the first slot of the line where a state with this hash belongs: lines are in the order of hashes */
+    return (uint64_t)((unsigned __int128)hash * s->lines >> 64) * LINE;
 }
 
-static inline uint64_t next_line(const struct search *s, uint64_t slot) { return (slot + LINE) & (slots_of(s) - 1); }
+static inline uint64_t next_line(const struct search *s, uint64_t slot)
+{
+    return slot + LINE < slots_of(s) ? slot + LINE : 0;
+}
 
 #ifdef COMPACT
 typedef _Atomic uint32_t shared_slot;
@@ -261,7 +268,7 @@ static uint64_t find(const struct search *s, state_t state)
                 return home + k;
 }
 
-/* ---- growing: double the table where it lies ---------------------------------------------------------------------- */
+/* ---- growing: enlarge the table where it lies --------------------------------------------------------------------- */
 
 static void put_back(struct search *s, slot_t entry)
 {
@@ -273,12 +280,22 @@ static void put_back(struct search *s, slot_t entry)
             }
 }
 
+/* How many lines a larger table has: twice as many, or where that costs too much memory, a quarter more. */
+static uint64_t larger(const struct search *s)
+{
+    int dear = bytes_of(s) + s->lines * 64 > s->budget;
+#ifdef WIDE
+    dear = dear || s->lines > 1 << 17;
+#endif
+    return dear ? s->lines / 4 * 5 : 2 * s->lines;
+}
+
 /*
  * An entry stands in its own line or, where that is full, in the next that is not. So a run of lines that are full but
  * for the last holds all that belongs to it. Take out whole runs, from the top down, and put their entries back by the
- * new size: an entry's new home is at least twice its old one, so it is never below its own run, and all that is above
- * has been moved already. The run at line 0 may hold entries that wrapped around: it goes first and comes back last.
- * False if there is no memory for a run.
+ * new size: an entry's new home is not below its old one, so never below its own run, and all that is above has been
+ * moved already. The run at line 0 may hold entries that wrapped around: it goes first and comes back last. False if
+ * there is no memory for a run.
  */
 static int grow(struct search *s)
 {
@@ -295,7 +312,7 @@ static int grow(struct search *s)
     }
     memcpy(first, s->table, head * sizeof *first);
     memset(s->table, 0, head * sizeof *first);
-    s->log_slots++;
+    s->lines = larger(s);
     for (uint64_t begin = old, end = old; end > 0; end = begin) {
         begin -= LINE;
         while (begin > 0 && !is_empty(s->table[begin - 1]))
@@ -580,11 +597,6 @@ static void *reserve(size_t bytes)
     return memory;
 }
 
-static uint64_t bytes_of(const struct search *s)
-{
-    return slots_of(s) * sizeof(slot_t) + (atomic_load(&s->tail) - s->keep_from) * sizeof(state_t);
-}
-
 static void forget_layers(struct search *s)
 {
     for (uint32_t k = 0; k < s->layer_count; k++)
@@ -609,9 +621,9 @@ void search_free(struct search *s)
 
 /*
  * A search that has stored the initial state (two halves), or NULL without memory. `budget`: bytes for states. The
- * tables must outlive it. `log_slots`: 0 for a small table that grows, or (COMPACT) the size that it is to have.
+ * tables must outlive it. `lines`: 0 for a small table that grows, or (COMPACT) the size that it is to have.
  */
-struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, uint64_t budget, int log_slots)
+struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, uint64_t budget, uint64_t lines)
 {
     struct search *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -640,12 +652,10 @@ struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, u
     for (uint32_t n = 1; n <= MOST_INSTANCES; n++)
         s->factorial[n] = s->factorial[n - 1] * n;
 
-    s->log_slots = log_slots ? log_slots : FIRST_SLOTS;
-    s->is_last = log_slots != 0;
-    s->table_reserved = log_slots ? slots_of(s) * sizeof(slot_t) : 2 * (budget + 4096) + slots_of(s) * sizeof(slot_t);
-    s->all_reserved = budget + (1 << 20) * sizeof(state_t);
-    if (log_slots)
-        s->all_reserved = (slots_of(s) + 4096) * sizeof(state_t);
+    s->lines = lines ? lines : FIRST_LINES;
+    s->is_last = lines != 0;
+    s->table_reserved = lines ? lines * 64 : budget + FIRST_LINES * 64;
+    s->all_reserved = (lines ? slots_of(s) : (1 << 20) + budget / sizeof(state_t)) * sizeof(state_t);
     s->capacity = s->all_reserved / sizeof(state_t);
     s->table = reserve(s->table_reserved);
     s->all = reserve(s->all_reserved);
@@ -681,7 +691,7 @@ static int make_room(struct search *s)
 #else
         if (s->is_last)
             return 0;
-        if (bytes_of(s) + slots_of(s) * sizeof(slot_t) > s->budget || !grow(s))
+        if (bytes_of(s) + (larger(s) - s->lines) * 64 > s->budget || !grow(s))
             s->is_last = 1;
 #endif
     }

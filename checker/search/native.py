@@ -96,8 +96,8 @@ class _Search:
         ):
             setattr(struct, name, values.buffer_info()[0])
         start = tables.pack(*tables.pairs.initial())
-        log_slots = max(16, (budget // 3 * 2 // 4).bit_length() - 1) if self.how.compact else 0
-        self.handle = self.library.search_new(ctypes.byref(struct), start & _HALF, start >> 64, budget, log_slots)
+        lines = max(1024, budget // 3 * 2 // 64) if self.how.compact else 0  # the rest is for the frontier
+        self.handle = self.library.search_new(ctypes.byref(struct), start & _HALF, start >> 64, budget, lines)
         if not self.handle:
             raise MemoryError
         self._finalizer = weakref.finalize(self, self.library.search_free, self.handle)
