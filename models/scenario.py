@@ -12,6 +12,9 @@ from models.system.errors import ScenarioError
 TRANSITIONS = ("call:call", "nop:call", "call:nop")
 
 
+MOST_CPUS = 512  # so that a number of states can still be printed
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Bounds and circumstances of one check. `without` are the labels of the steps left out.
@@ -37,6 +40,8 @@ class Scenario:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ScenarioError(f"at least one of {name} is needed, not {value}")
+        if self.cpus > MOST_CPUS:
+            raise ScenarioError(f"at most {MOST_CPUS} CPUs are possible, not {self.cpus:,}")
 
 
 def versions(transition: str, rounds: int) -> list[Instruction]:

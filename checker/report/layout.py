@@ -49,4 +49,7 @@ def table(rows: Sequence[Sequence[str]], paint: Paint = PLAIN, colours: Sequence
 
 
 def plural(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    """`1 state`, `69,711 states`; what is too long to be read is rounded."""
+    digits = str(count)
+    said = f"{count:,}" if len(digits) <= 15 else f"{int(digits[:3]) / 100:.1f}·10^{len(digits) - 1}"
+    return f"{said} {what}{'' if count == 1 else 's'}"

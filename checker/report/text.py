@@ -14,6 +14,7 @@ from checker.trace import SiteBytes, Trace, TraceStep
 from checker.verdict import EXPOSED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
 from models.scenario import Scenario
 
+MOST_LANES = 8  # of CPUs beside each other
 _VERDICT_COLOUR = {VERIFIED: "green", VIOLATED: "red", EXPOSED: "yellow", UNKNOWN: "yellow"}
 
 
@@ -133,10 +134,10 @@ def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
 def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
     """One trace: a lane for each actor, numbered sentences, the bytes of the sites, and why it is wrong."""
     kind = f" ({trace.kind})" if trace.kind else ""
-    cpus = len(trace.start[0].seen)
-    lanes = " ".join(["P", *(str(i) for i in range(cpus))])
+    cpus, whose = _lanes(trace)
+    lanes = " ".join(["P", *map(str, cpus)])
     title = f"Trace {number}: {trace.property}{kind}, {plural(len(trace.steps), 'step')}"
-    lines = [paint(title, "bold"), f"  #  {lanes}  (P is the patcher, then one lane for each CPU)"]
+    lines = [paint(title, "bold"), f"  #  {lanes}  (P is the patcher, then one lane for each {whose})"]
     sites = _involved(trace)
     lines += _bytes(trace.start, sites, trace.verb, " " * (len(lanes) + 7))
     for k, step in enumerate(trace.steps, 1):
@@ -151,6 +152,14 @@ def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
     return "\n".join([*lines, *_sources(trace)])
 
 
+def _lanes(trace: Trace) -> tuple[list[int], str]:
+    """The CPUs that have a lane: all, or where they are many, those that do something; and how to say that."""
+    count = len(trace.start[0].seen)
+    if count <= MOST_LANES:
+        return list(range(count)), "CPU"
+    return sorted({step.instance for step in trace.steps if step.instance is not None}), f"of {count} CPUs that acts"
+
+
 def _involved(trace: Trace) -> list[int]:
     """The sites that some step names; all of them if none does."""
     named = {int(n) for step in trace.steps for n in re.findall(r"site (\d+)", step.action)}
@@ -158,10 +167,18 @@ def _involved(trace: Trace) -> list[int]:
 
 
 def _step(
-    step: TraceStep, number: int, cpus: int, sites: Sequence[int], width: int, last: bool, verb: str, paint: Paint
+    step: TraceStep,
+    number: int,
+    cpus: Sequence[int],
+    sites: Sequence[int],
+    width: int,
+    last: bool,
+    verb: str,
+    paint: Paint,
 ) -> list[str]:
-    marks = ["·"] * (cpus + 1)
-    marks[0 if step.instance is None else step.instance + 1] = "●"
+    lanes = ["P", *map(str, cpus)]
+    mine = 0 if step.instance is None else cpus.index(step.instance) + 1
+    marks = [("●" if lane == mine else "·").ljust(len(name)) for lane, name in enumerate(lanes)]
     head = f"{number:3}  {' '.join(marks)}  "
     text = fill(step.says, head, " " * len(head))
     return [paint(text, "red") if last else text, *_bytes(step.bytes, sites, verb, " " * (width + 7))]
@@ -187,7 +204,16 @@ def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], verb: str, indent: 
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    *most, last = map(str, numbers)
+    """`0, 1 and 3`, `0 to 63 and 65`: numbers in rising order, long runs by their ends."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    *most, last = [
+        text for run in runs for text in ([f"{run[0]} to {run[-1]}"] if len(run) > 3 else list(map(str, run)))
+    ]
     return f"{', '.join(most)} and {last}" if most else last
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KERNEL = Path(__file__).with_name("kernel.c")
-OPTIONS = ("-std=c11", "-O2", "-shared", "-fPIC", "-pthread")
+OPTIONS = ("-std=c11", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 VARIANTS = {
     (False, False): (),
     (True, False): ("-DWIDE",),
@@ -130,7 +130,17 @@ class TablesStruct(ctypes.Structure):
         *((name, ctypes.c_uint32) for name in ("groups", "shared", "shared_bits", "symmetric")),
         *(
             (name, ctypes.c_void_p)
-            for name in ("group", "pairs", "edges", "first_move", "moves", "fired", "casts", "halted")
+            for name in (
+                "group",
+                "pairs",
+                "shared_steps",
+                "local_steps",
+                "first_move",
+                "moves",
+                "fired",
+                "casts",
+                "halted",
+            )
         ),
     ]
 

@@ -30,6 +30,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #define MOST_INSTANCES 32
 #define MOST_THREADS 64
@@ -53,8 +56,6 @@ struct pair {
 };
 #define HALTS 0x80000000u
 
-struct edge { int32_t shared, local; };                   /* differences */
-
 struct move { uint32_t shared, bit, casts; };             /* casts: where its rows of `casts` begin, one per component */
 
 struct group { uint32_t first_instance, instances, shift, bits, locals, first_pair; };  /* a component */
@@ -63,7 +64,7 @@ struct tables {
     uint32_t groups, shared, shared_bits, symmetric;
     struct group *group;
     struct pair *pairs;
-    struct edge *edges;           /* and three more at the end, to be read and not used */
+    int64_t *shared_steps, *local_steps;  /* by edge, differences; three more at the end are read and not used */
     uint32_t *first_move;         /* by shared value, one more than there are */
     struct move *moves;
     _Atomic uint32_t *fired;      /* by move: the first level at which it is enabled */
@@ -199,6 +200,36 @@ static inline state_t state_in(slot_t slot) { return slot - 1; }
 static inline int is_empty(slot_t slot) { return slot == 0; }
 #endif
 
+/*
+ * Whether a line has `wanted`, and how many of its slots are used: all of it without a branch, since it is one cache
+ * miss. A slot changes once, from empty; whoever sees it empty too late finds out when it wants to write there.
+ */
+#if defined(__AVX2__) && !defined(WIDE) && !defined(COMPACT) && !defined(__SANITIZE_THREAD__)
+static inline int look(const shared_slot *line, slot_t wanted, uint32_t *used)
+{
+    const __m256i *half = (const __m256i *)line;
+    __m256i a = _mm256_load_si256(half), b = _mm256_load_si256(half + 1), zero = _mm256_setzero_si256();
+    __m256i key = _mm256_set1_epi64x((int64_t)wanted);
+    __m256i same = _mm256_or_si256(_mm256_cmpeq_epi64(a, key), _mm256_cmpeq_epi64(b, key));
+    uint32_t empty = (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(a, zero)))
+        | (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(b, zero))) << 4;
+    *used = (uint32_t)__builtin_ctz(empty | 1u << LINE);
+    return !_mm256_testz_si256(same, same);
+}
+#elif !defined(WIDE) || defined(COMPACT)
+static inline int look(const shared_slot *line, slot_t wanted, uint32_t *used)
+{
+    uint32_t same = 0;
+    *used = 0;
+    for (uint32_t k = 0; k < LINE; k++) {
+        slot_t found = atomic_load_explicit(&line[k], memory_order_relaxed);
+        same |= found == wanted;
+        *used += found != 0;
+    }
+    return (int)same;
+}
+#endif
+
 /* Insert into the table: true if the state was not there. */
 #ifdef WIDE
 #ifndef COMPACT
@@ -233,13 +264,8 @@ static inline int insert(struct worker *w, state_t state, uint64_t hash)
     uint32_t passed = 0;
     for (uint64_t home = home_of(s, hash);; home = next_line(s, home), passed += LINE) {
         shared_slot *line = (shared_slot *)s->table + home;
-        uint32_t same = 0, used = 0;                      /* the whole line without a branch: it is one cache miss */
-        for (uint32_t k = 0; k < LINE; k++) {
-            slot_t found = atomic_load_explicit(&line[k], memory_order_relaxed);
-            same |= found == wanted;
-            used += found != 0;
-        }
-        if (same)
+        uint32_t used;
+        if (look(line, wanted, &used))
             return 0;
         for (uint32_t k = used; k < LINE; k++) {
             slot_t found = 0;
@@ -510,12 +536,12 @@ static uint32_t expand_moves(struct worker *w, state_t state, const struct view 
 static inline void expand_plain(struct worker *w, state_t state, const struct view *v, uint32_t i)
 {
     struct search *s = w->s;
-    const struct edge *edge = &s->t.edges[v->pair[i]->first];
-    uint32_t count = v->pair[i]->count;
-    state_t *out = w->buffer + w->buffered;
+    const int64_t *shared = s->t.shared_steps + v->pair[i]->first, *local = s->t.local_steps + v->pair[i]->first;
+    uint32_t count = v->pair[i]->count, shift = s->shift[i];
+    state_t *restrict out = w->buffer + w->buffered;
     for (uint32_t k = 0; k < count; k += 4)
-        for (uint32_t j = k; j < k + 4; j++)
-            out[j] = state + (state_t)(int64_t)edge[j].shared + ((state_t)(int64_t)edge[j].local << s->shift[i]);
+        for (uint32_t j = 0; j < 4; j++)
+            out[k + j] = state + (state_t)shared[k + j] + ((state_t)local[k + j] << shift);
     w->buffered += count;
 }
 
@@ -524,13 +550,13 @@ static inline void expand_sorted(struct worker *w, state_t state, const struct v
                                  const struct group *group)
 {
     struct search *s = w->s;
-    const struct edge *edge = &s->t.edges[v->pair[i]->first], *end = edge + v->pair[i]->count;
+    uint32_t edge = v->pair[i]->first, end = edge + v->pair[i]->count;
     uint32_t first = group->first_instance, last = first + group->instances;
     if (i > first && v->locals[i] == v->locals[i - 1])
         return;                                           /* the same successors once more */
     for (; edge < end; edge++) {
-        uint32_t moved = v->locals[i] + (uint32_t)edge->local, k = i;
-        state_t after = state + (state_t)(int64_t)edge->shared;
+        uint32_t moved = v->locals[i] + (uint32_t)s->t.local_steps[edge], k = i;
+        state_t after = state + (state_t)s->t.shared_steps[edge];
         for (; k + 1 < last && v->locals[k + 1] < moved; k++)
             after += (state_t)((int64_t)v->locals[k + 1] - v->locals[k]) << s->shift[k];
         for (; k > first && v->locals[k - 1] > moved; k--)
@@ -809,12 +835,11 @@ static uint32_t successors(const struct search *s, state_t state, state_t *out)
         if (v.consent >> s->t.moves[k].bit & 1)
             out[count++] = after_move(s, &v, &s->t.moves[k], (int)s->t.symmetric);
     for (uint32_t i = 0; i < s->instances; i++) {
-        const struct edge *edge = &s->t.edges[v.pair[i]->first], *end = edge + v.pair[i]->count;
-        uint32_t own = v.locals[i], locals[MOST_INSTANCES];
+        uint32_t edge = v.pair[i]->first, end = edge + v.pair[i]->count, locals[MOST_INSTANCES];
         for (; edge < end; edge++) {
-            uint32_t shared = v.shared + (uint32_t)edge->shared;
+            uint32_t shared = v.shared + (uint32_t)s->t.shared_steps[edge];
             memcpy(locals, v.locals, sizeof locals);
-            locals[i] = own + (uint32_t)edge->local;
+            locals[i] += (uint32_t)s->t.local_steps[edge];
             out[count++] = s->t.symmetric ? representative(s, shared, locals) : pack(s, shared, locals);
         }
     }

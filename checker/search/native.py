@@ -87,7 +87,8 @@ class _Search:
         for name, values in (
             ("group", groups),
             ("pairs", tables.rows),
-            ("edges", tables.edges),
+            ("shared_steps", tables.shared_steps),
+            ("local_steps", tables.local_steps),
             ("first_move", tables.first_move),
             ("moves", tables.moves),
             ("fired", tables.fired),

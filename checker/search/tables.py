@@ -41,7 +41,7 @@ class Group:
 
 @dataclass
 class Tables:
-    """What the kernel reads (32-bit words; see the structures in kernel.c) and what it notes."""
+    """What the kernel reads (see the structures in kernel.c) and what it notes."""
 
     pairs: Pairs
     groups: list[Group]
@@ -49,7 +49,8 @@ class Tables:
     shared_bits: int
     bits: int
     rows: array[int] = field(default_factory=lambda: array("I"))  # 4 words a pair
-    edges: array[int] = field(default_factory=lambda: array("i"))  # 2 words each
+    shared_steps: array[int] = field(default_factory=lambda: array("q"))  # by edge: the differences
+    local_steps: array[int] = field(default_factory=lambda: array("q"))
     first_move: array[int] = field(default_factory=lambda: array("I"))
     moves: array[int] = field(default_factory=lambda: array("I"))  # 3 words each
     actions: list[int] = field(default_factory=list)  # of each move
@@ -182,10 +183,11 @@ def _rows(tables: Tables, found: set[Pair], count: int, actions: dict[int, list[
         if pairs.halts(pair):
             tables.rows[4 * row + 2] = HALTS
             continue
-        first = len(tables.edges) // 2
+        first = len(tables.local_steps)
         for step in pairs.successors(pair):
             if (step.shared, step.local) != (g, l):
-                tables.edges.extend([step.shared - g, step.local - l])
+                tables.shared_steps.append(step.shared - g)
+                tables.local_steps.append(step.local - l)
         consent = 0
         for bit, action in enumerate(actions[g]):
             if not pairs.allows(action, pair):
@@ -198,5 +200,6 @@ def _rows(tables: Tables, found: set[Pair], count: int, actions: dict[int, list[
                     tables.casts[slot] = len(tables.casts)
                     tables.casts.extend([0] * group.locals)
                 tables.casts[tables.casts[slot] + l] = pairs.cast(action, pair)
-        tables.rows[4 * row : 4 * row + 3] = array("I", [first, len(tables.edges) // 2 - first, consent])
-    tables.edges.extend([0] * 6)  # the kernel reads edges four at a time
+        tables.rows[4 * row : 4 * row + 3] = array("I", [first, len(tables.local_steps) - first, consent])
+    for steps in (tables.shared_steps, tables.local_steps):
+        steps.extend([0, 0, 0])  # the kernel reads four at a time

@@ -207,6 +207,16 @@ def test_the_text_names_the_engine_and_what_was_explored(capsys: pytest.CaptureF
     assert "native engine, symmetry of CPUs" in out and "explored" in out
 
 
+def test_many_cpus_still_fit_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lanes for the CPUs that act, runs of CPUs by their ends, numbers of states that can be read."""
+    assert main(["nop-then-back", "--cpus", "64", "--sites", "1", "--use-case", "livepatch"]) == 1
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "CPUs 0 to 63 may fetch" in out and "of 64 CPUs that acts" in out and "·10^" in out
+    assert main(["nop-then-back", "--cpus", "513"]) == 2
+    assert "at most 512 CPUs" in capsys.readouterr().err
+
+
 def test_wrong_combinations_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["careful-call-to-call", "--engine", "python", "--symmetry", "on"]) == 2
     assert "the python engine has no symmetry reduction" in capsys.readouterr().err
