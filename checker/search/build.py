@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -20,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KERNEL = Path(__file__).with_name("kernel.c")
-OPTIONS = ("-std=c11", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+NATIVE = "-march=native"  # left out for a compiler that does not know it
+OPTIONS = ("-std=c11", "-O2", NATIVE, "-shared", "-fPIC", "-pthread")
 VARIANTS = {
     (False, False): (),
     (True, False): ("-DWIDE",),
@@ -86,9 +88,18 @@ def is_built(wide: bool = False, compact: bool = False) -> bool:
 
 def _path(options: Sequence[str]) -> Path:
     name = hashlib.sha256()
-    for word in (KERNEL.read_text(encoding="utf-8"), *compiler(), *options, os.uname().machine, sys.platform):
+    for word in (KERNEL.read_text(encoding="utf-8"), *compiler(), *options, sys.platform, _processor()):
         name.update(word.encode() + b"\0")
     return cache_directory() / f"kernel-{name.hexdigest()[:32]}.so"
+
+
+def _processor() -> str:
+    """What this processor can do, since the library may use all of it and home directories are shared."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line for line in lines if line.startswith(("flags", "Features", "isa"))), platform.processor())
 
 
 def _digest(path: Path) -> str:
@@ -108,19 +119,27 @@ def _is_whole(path: Path) -> bool:
 def _compile(options: Sequence[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         made = Path(directory) / path.name
-        command = [*compiler(), *options, "-o", str(made), str(KERNEL)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise NoCompiler(f"{command[0]}: {error.strerror}") from error
-        if done.returncode != 0:
-            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
-            raise NoCompiler(f"{command[0]} cannot compile the search kernel: {said}")
+        if _run(options, made) and (said := _run([o for o in options if o != NATIVE], made)):
+            raise NoCompiler(f"{compiler()[0]} cannot compile the search kernel: {said}")
         made.chmod(0o700)
         note = made.with_suffix(".sha256")
         note.write_text(_digest(made), encoding="utf-8")
         os.replace(made, path)
         os.replace(note, path.with_suffix(".sha256"))
+
+
+def _run(options: Sequence[str], made: Path) -> str:
+    """Compile; returns what the compiler has against it, or ""."""
+    command = [*compiler(), *options, "-o", str(made), str(KERNEL)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error.strerror)
+    if done.returncode == 0:
+        return ""
+    return next(
+        (line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200] or "no reason"
+    )
 
 
 class TablesStruct(ctypes.Structure):

@@ -30,9 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
 
 #define MOST_INSTANCES 32
 #define MOST_THREADS 64
@@ -204,17 +201,17 @@ static inline int is_empty(slot_t slot) { return slot == 0; }
  * Whether a line has `wanted`, and how many of its slots are used: all of it without a branch, since it is one cache
  * miss. A slot changes once, from empty; whoever sees it empty too late finds out when it wants to write there.
  */
-#if defined(__AVX2__) && !defined(WIDE) && !defined(COMPACT) && !defined(__SANITIZE_THREAD__)
+#if !defined(WIDE) && !defined(COMPACT) && !defined(__SANITIZE_THREAD__)
+typedef int64_t lanes __attribute__((vector_size(32), may_alias));
 static inline int look(const shared_slot *line, slot_t wanted, uint32_t *used)
 {
-    const __m256i *half = (const __m256i *)line;
-    __m256i a = _mm256_load_si256(half), b = _mm256_load_si256(half + 1), zero = _mm256_setzero_si256();
-    __m256i key = _mm256_set1_epi64x((int64_t)wanted);
-    __m256i same = _mm256_or_si256(_mm256_cmpeq_epi64(a, key), _mm256_cmpeq_epi64(b, key));
-    uint32_t empty = (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(a, zero)))
-        | (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(b, zero))) << 4;
-    *used = (uint32_t)__builtin_ctz(empty | 1u << LINE);
-    return !_mm256_testz_si256(same, same);
+    const lanes *half = (const lanes *)line;
+    lanes a = half[0], b = half[1], same, empty, key = {0, 0, 0, 0};
+    key += (int64_t)wanted;
+    same = (a == key) | (b == key);
+    empty = (a == 0) + (b == 0);                          /* minus one in each lane for each empty slot */
+    *used = LINE + (uint32_t)(empty[0] + empty[1] + empty[2] + empty[3]);
+    return (same[0] | same[1] | same[2] | same[3]) != 0;
 }
 #elif !defined(WIDE) || defined(COMPACT)
 static inline int look(const shared_slot *line, slot_t wanted, uint32_t *used)
