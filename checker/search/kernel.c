@@ -129,14 +129,15 @@ struct worker {
 };
 
 static inline uint64_t hash_of(state_t state)
-{
+{   /* two rounds of multiplication; each brings what lies high down again */
     uint64_t h = (uint64_t)state;
 #ifdef WIDE
-    h ^= (uint64_t)(state >> 64) * 0x9fb21c651e98df25u;
+    uint64_t high = (uint64_t)(state >> 64) * 0x9fb21c651e98df25u;
+    h = (h ^ h >> 32) * 0xd6e8feb86659fd93u ^ high ^ high >> 29;
 #endif
-    h *= 0xa24baed4963ee407u;
-    h ^= h >> 32;
-    return h * 0x9fb21c651e98df25u;
+    h = (h ^ h >> 32) * 0xa24baed4963ee407u;
+    h = (h ^ h >> 29) * 0x9fb21c651e98df25u;
+    return h ^ h >> 32;
 }
 
 #define LINE (64 / sizeof(slot_t))
@@ -197,33 +198,23 @@ static inline state_t state_in(slot_t slot) { return slot - 1; }
 static inline int is_empty(slot_t slot) { return slot == 0; }
 #endif
 
-/*
- * Whether a line has `wanted`, and how many of its slots are used: all of it without a branch, since it is one cache
- * miss. A slot changes once, from empty; whoever sees it empty too late finds out when it wants to write there.
- */
-#if !defined(WIDE) && !defined(COMPACT) && !defined(__SANITIZE_THREAD__)
-typedef int64_t lanes __attribute__((vector_size(32), may_alias));
-static inline int look(const shared_slot *line, slot_t wanted, uint32_t *used)
+#if !defined(WIDE) || defined(COMPACT)
+/* Whether a line has `wanted`: all of it without a branch, since it is one cache miss. No may come too early. */
+static inline int look(const shared_slot *line, slot_t wanted)
 {
+#if !defined(COMPACT) && !defined(__SANITIZE_THREAD__)
+    typedef int64_t lanes __attribute__((vector_size(32), may_alias));
     const lanes *half = (const lanes *)line;
-    lanes a = half[0], b = half[1], same, empty, key = {0, 0, 0, 0};
+    lanes key = {0, 0, 0, 0}, same;
     key += (int64_t)wanted;
-    same = (a == key) | (b == key);
-    empty = (a == 0) + (b == 0);                          /* minus one in each lane for each empty slot */
-    *used = LINE + (uint32_t)(empty[0] + empty[1] + empty[2] + empty[3]);
+    same = (half[0] == key) | (half[1] == key);
     return (same[0] | same[1] | same[2] | same[3]) != 0;
-}
-#elif !defined(WIDE) || defined(COMPACT)
-static inline int look(const shared_slot *line, slot_t wanted, uint32_t *used)
-{
-    uint32_t same = 0;
-    *used = 0;
-    for (uint32_t k = 0; k < LINE; k++) {
-        slot_t found = atomic_load_explicit(&line[k], memory_order_relaxed);
-        same |= found == wanted;
-        *used += found != 0;
-    }
-    return (int)same;
+#else
+    int same = 0;
+    for (uint32_t k = 0; k < LINE; k++)
+        same |= atomic_load_explicit(&line[k], memory_order_relaxed) == wanted;
+    return same;
+#endif
 }
 #endif
 
@@ -261,15 +252,14 @@ static inline int insert(struct worker *w, state_t state, uint64_t hash)
     uint32_t passed = 0;
     for (uint64_t home = home_of(s, hash);; home = next_line(s, home), passed += LINE) {
         shared_slot *line = (shared_slot *)s->table + home;
-        uint32_t used;
-        if (look(line, wanted, &used))
+        if (look(line, wanted))
             return 0;
-        for (uint32_t k = used; k < LINE; k++) {
-            slot_t found = 0;
-            if (s->threads == 1)
+        for (uint32_t k = 0; k < LINE; k++) {             /* every slot again: another thread may have filled it */
+            slot_t found = atomic_load_explicit(&line[k], memory_order_relaxed);
+            if (found == 0 && s->threads == 1)
                 atomic_store_explicit(&line[k], wanted, memory_order_relaxed);
-            if (s->threads == 1 || atomic_compare_exchange_strong_explicit(
-                    &line[k], &found, wanted, memory_order_relaxed, memory_order_relaxed)) {
+            if (found == 0 && (s->threads == 1 || atomic_compare_exchange_strong_explicit(
+                    &line[k], &found, wanted, memory_order_relaxed, memory_order_relaxed))) {
                 w->omitted += (double)(passed + k) / 4294967295.0;
                 return 1;
             }

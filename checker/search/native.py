@@ -22,7 +22,7 @@ from typing import Any
 
 from checker.search import build
 from checker.search.pairs import Pair, Pairs
-from checker.search.python import Full, Space
+from checker.search.python import Space
 from checker.search.result import INTERRUPTED, Exploration, Limits, Path, Progressing, Report, Taken, TooLarge
 from checker.search.tables import NEVER, Tables, tabulate
 
@@ -64,6 +64,7 @@ class _Search:
         symmetric = how.symmetry and any(group.instances > 1 for group in tables.groups)
         self.outcome = Exploration("native", how.threads, symmetric, how.compact)
         self.handle: Any = None
+        self.levels = False  # whether every level is still there
 
     def run(self, report: Report | None, depth: int | None, levels: bool) -> Run:
         budget = budget_of(self.limits)
@@ -74,7 +75,7 @@ class _Search:
             self.outcome.stopped = "out of memory"
         except KeyboardInterrupt:
             self.outcome.stopped = INTERRUPTED
-        return Run(self, self.levels)
+        return Run(self)
 
     def _open(self, budget: int) -> None:
         tables = self.tables
@@ -150,11 +151,11 @@ class _Search:
 class Run:
     """A finished or stopped search (see `Reached` in progress.py). States are packed as `space` says."""
 
-    def __init__(self, search: _Search, levels: bool) -> None:
-        self.search, self.levels = search, levels
+    def __init__(self, search: _Search) -> None:
+        self.search, self.levels = search, search.levels
         self.outcome = search.outcome
         self.tables = search.tables
-        self.space = Space(self.tables.pairs)
+        self.space = Space(self.tables.pairs, roomy=True)
         self.statistics = search.statistics() if search.handle else build.Statistics()
         rows, halted = self.tables.rows, self.tables.halted
         self.expanded: set[Pair] = set()
@@ -238,7 +239,9 @@ class Run:
         search = self.search
         how = How(search.how.threads, search.how.symmetry)
         again = run(self.tables.pairs, how, Limits(None, None, search.limits.memory), depth=level)
-        if not again.levels:
+        if again.outcome.stopped == INTERRUPTED:
+            raise TooLarge(f"the search for the path of {level} steps was interrupted")
+        if not again.levels or again.outcome.depth < level:
             raise TooLarge(f"there is no memory for a path of {level} steps")
         return again
 
@@ -254,10 +257,9 @@ class Run:
             raise TooLarge("the search has given its memory back")
         return self.search.handle
 
-    def _ask(self, answer: int) -> int:
-        if answer < 0 or (answer == 0 and self._library is None):
+    def _ask(self, answer: int) -> None:
+        if not answer:
             raise TooLarge("there is no memory to find a path")
-        return answer
 
     def _representative(self, state: int) -> int:
         """What the kernel stores for a state of `space`."""
@@ -368,6 +370,3 @@ def _available() -> int:
     except (OSError, ValueError, StopIteration):
         return free
     return free
-
-
-__all__ = ["Full", "How", "Run", "run"]

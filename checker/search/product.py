@@ -83,7 +83,7 @@ class Run:
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
         self.outcome = Exploration("product")
-        self.space = Space(pairs)
+        self.space = Space(pairs, roomy=True)
         self.phases: list[_Phase] = []
         self.expanded: set[Pair] = set()
         self._seen: set[int] = set()

@@ -107,13 +107,15 @@ class _Move:
 class Space:
     """The packed state space of a system: remembered differences between states, and what was met on the way."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: Pairs, roomy: bool = False) -> None:
+        """`roomy`: for any number of values; the search itself is faster with fewer bits."""
+        shared_bits, self.local_bits = (32, 32) if roomy else (_SHARED_BITS, _LOCAL_BITS)
         self.pairs = pairs
         self.system = pairs.system
         self.instances = pairs.instances
-        self.shared_mask = (1 << _SHARED_BITS) - 1
-        self.shifts = [_SHARED_BITS + i * _LOCAL_BITS for i in range(len(self.instances))]
-        self.masks = [((1 << _LOCAL_BITS) - 1) << shift for shift in self.shifts]
+        self.shared_mask = (1 << shared_bits) - 1
+        self.shifts = [shared_bits + i * self.local_bits for i in range(len(self.instances))]
+        self.masks = [((1 << self.local_bits) - 1) << shift for shift in self.shifts]
         self.tables: list[dict[int, Any]] = [{} for _ in self.instances]
         self.expanded: set[Pair] = set()
         self.state_runs: dict[Pair, bool] = {}
@@ -126,14 +128,18 @@ class Space:
 
     def pack(self, g: int, locals_: Sequence[int]) -> int:
         """The state with these numbers. Raises Full where a number has no room."""
-        if g > self.shared_mask:
-            raise Full(f"more than {self.shared_mask:,} different shared values")
+        self.check(g, *locals_)
         state = g
         for l, shift in zip(locals_, self.shifts, strict=True):
-            if l >> _LOCAL_BITS:
-                raise Full(f"more than {1 << _LOCAL_BITS:,} different values of one instance")
             state |= l << shift
         return state
+
+    def check(self, g: int, *locals_: int) -> None:
+        """Raises Full where a number has no room in a packed state."""
+        if g > self.shared_mask:
+            raise Full(f"more than {self.shared_mask:,} different shared values")
+        if any(l >> self.local_bits for l in locals_):
+            raise Full(f"more than {1 << self.local_bits:,} different values of one instance")
 
     def unpack(self, state: int) -> tuple[int, list[int]]:
         """The numbers of the shared values and of each instance's locals."""
@@ -175,8 +181,7 @@ class Space:
                 self.meet(step.marks, state, (step.action, i, step.choice))
         edges = []
         for step in found:
-            if step.shared > self.shared_mask or step.local >> _LOCAL_BITS:
-                raise Full("more different values than a packed state has room for")
+            self.check(step.shared, step.local)
             delta = (step.shared - g) + ((step.local - l) << self.shifts[i])
             if delta:
                 edges.append((delta, (step.action, i, step.choice)))
@@ -197,6 +202,8 @@ class Space:
         if moves is None:
             count = len(self.instances)
             moves = self.patcher[g] = [_Move(move.action, move.shared, count) for move in self.pairs.moves(g)]
+            for move in moves:
+                self.check(move.shared)
         return moves
 
     def ask(self, move: _Move, state: int) -> int:
@@ -217,7 +224,9 @@ class Space:
         pair = self.pair(i, state)
         if not self.pairs.allows(move.action, pair):
             return -1
-        return self.pairs.cast(move.action, pair) << self.shifts[i]
+        local = self.pairs.cast(move.action, pair)
+        self.check(0, local)
+        return local << self.shifts[i]
 
     def is_goal(self, state: int) -> bool:
         return self.pairs.is_goal(state & self.shared_mask)
