@@ -15,7 +15,7 @@ import os
 import time
 import weakref
 from array import array
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -202,27 +202,17 @@ class Run:
                 broken.setdefault(number, []).append(pair)
         for number, where in sorted(met.items()):
             level = min(tables.rows[4 * tables.row_of[pair] + 3] for pair in where)
-            path = self._later(level + 1, lambda n=number, at=where, d=level: self._marked(n, at, d))  # type: ignore[misc]
+            path = Path.later(level + 1, lambda n=number, at=where, d=level: self._marked(n, at, d))  # type: ignore[misc]
             outcome.marks[pairs.marks[number]] = path
         for number, where in sorted(broken.items()):
             level = min(self._level[pair] for pair in where)
-            path = self._later(level, lambda at=where, d=level: self._to_pairs(at, d, False)[0])  # type: ignore[misc]
+            path = Path.later(level, lambda at=where, d=level: self._to_pairs(at, d, False)[0])  # type: ignore[misc]
             outcome.broken[pairs.system.invariants[number]] = path
-
-    def _later(self, length: int, find: Callable[[], tuple[Taken, ...]]) -> Path:
-        return Path.later(length, find)
 
     def _marked(self, number: int, where: list[Pair], level: int) -> tuple[Taken, ...]:
         """A path to the first state with one of these pairs, and the first step there that has the mark."""
         steps, state = self._to_pairs(where, level, True)
-        pairs = self.tables.pairs
-        last = min(
-            (step.action, i, step.choice)
-            for i in range(len(self.space.instances))
-            for step in pairs.successors(self.space.pair(i, state))
-            if number in step.marks
-        )
-        return (*steps, last)
+        return (*steps, self.space.marked(state, number))
 
     def _to_pairs(self, where: list[Pair], level: int, live: bool) -> tuple[tuple[Taken, ...], int]:
         if not self.levels:

@@ -261,13 +261,7 @@ class Run:
     def _marked(self, number: int, levels: dict[Pair, int]) -> tuple[Taken, ...]:
         """A path to the first state with one of the pairs of least level, and the first step there that has the mark."""
         steps, state = self._to(levels, True)
-        last = min(
-            (step.action, i, step.choice)
-            for i in range(len(self.space.instances))
-            for step in self.pairs.successors(self.space.pair(i, state))
-            if number in step.marks
-        )
-        return (*steps, last)
+        return (*steps, self.space.marked(state, number))
 
     def _to(self, levels: dict[Pair, int], live: bool) -> tuple[tuple[Taken, ...], int]:
         """The first path in frontier order to a state with one of these pairs (and not halted), and that state.

@@ -249,6 +249,15 @@ class Space:
         for _, edge in found:
             yield edge
 
+    def marked(self, state: int, number: int) -> Taken:
+        """The first step from `state`, in order of action, instance, choice, that has the mark of this position."""
+        return min(
+            (step.action, i, step.choice)
+            for i in range(len(self.instances))
+            for step in self.pairs.successors(self.pair(i, state))
+            if number in step.marks
+        )
+
     # ---- the generated loop -----------------------------------------------------------------------------------------
 
     def _unrolled(self, name: str, body: str, lookup: str, halted: str, deltas: str) -> Any:
