@@ -205,7 +205,9 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--engine", choices=ENGINES, default="auto", help="which search (default auto)")
     group.add_argument("--threads", type=_positive, metavar="N", help="of the native search (default: every core)")
     group.add_argument("--symmetry", choices=("on", "off"), help="one state for all orders of the CPUs (native search)")
-    group.add_argument("--hash-compaction", action="store_true", help="32 bits a state; never ends in “verified”")
+    group.add_argument(
+        "--hash-compaction", action="store_true", help="where states do not fit, 32 bits of each; never “verified”"
+    )
     parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output, with nothing else on it")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from checker.search import python
 from checker.search.generate import Unsupported
@@ -26,7 +26,10 @@ _WORTH_SEARCHING = 30_000_000  # states, to answer what the product cannot
 
 @dataclass(frozen=True)
 class Engine:
-    """What the user asked for. None: as the engine sees fit (every core; symmetry on)."""
+    """What the user asked for. None: as the engine sees fit (every core; symmetry on).
+
+    `compact`: where there is no room for more states, search again with hashes instead.
+    """
 
     name: str = AUTO
     threads: int | None = None
@@ -110,9 +113,13 @@ def _native(pairs: Pairs, engine: Engine, limits: Limits, report: Report | None)
     from checker.search import native
     from checker.search.build import NoCompiler
 
-    how = native.How(engine.threads or cores(), engine.symmetry is not False, engine.compact)
+    how = native.How(engine.threads or cores(), engine.symmetry is not False)
     try:
-        return Answer(_finished(native.run(pairs, how, limits, report)))
+        run = native.run(pairs, how, limits, report)
+        if engine.compact and run.is_full:  # states themselves are better evidence, as long as there is room for them
+            run.close()
+            run = native.run(pairs, replace(how, compact=True), limits, report)
+        return Answer(_finished(run))
     except (NoCompiler, Unsupported) as reason:
         note = f"no native search: {reason}; the Python engine answers"
         return Answer(_finished(python.run(pairs, limits, report)), note)

@@ -37,6 +37,7 @@
 #define BATCH 64                  /* successors between prefetch and insertion */
 #define NEVER UINT32_MAX
 #define FIRST_LINES 8192          /* of a new table */
+#define SMALL_LINES (1 << 18)     /* up to here it grows fourfold, since every growth moves all states */
 
 #ifdef WIDE
 typedef unsigned __int128 state_t;
@@ -293,10 +294,12 @@ static void put_back(struct search *s, slot_t entry)
             }
 }
 
-/* How many lines a larger table has: twice as many, or where that costs too much memory, a quarter more. */
+/* How many lines a larger table has: more than twice as many while it is small, a quarter more where memory is dear. */
 static uint64_t larger(const struct search *s)
 {
     int dear = bytes_of(s) + s->lines * 64 > s->budget;
+    if (s->lines < SMALL_LINES && bytes_of(s) + 3 * s->lines * 64 <= s->budget)
+        return 4 * s->lines;
 #ifdef WIDE
     dear = dear || s->lines > 1 << 17;
 #endif

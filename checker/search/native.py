@@ -65,6 +65,7 @@ class _Search:
         self.outcome = Exploration("native", how.threads, symmetric, how.compact)
         self.handle: Any = None
         self.levels = False  # whether every level is still there
+        self.is_full = False
 
     def run(self, report: Report | None, depth: int | None, levels: bool) -> Run:
         budget = budget_of(self.limits)
@@ -133,6 +134,7 @@ class _Search:
                 if self.levels:
                     self.levels = False
                 else:
+                    self.is_full = True
                     outcome.stopped = f"no room for more states in {found.bytes >> 20:,} MiB"
                     return
             if not self.levels:
@@ -172,6 +174,11 @@ class Run:
     @property
     def live_shared(self) -> Collection[int]:
         return {g for _, g, _ in self.expanded}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the search stopped for want of memory."""
+        return self.search.is_full
 
     @property
     def halts(self) -> bool:

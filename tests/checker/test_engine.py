@@ -157,17 +157,31 @@ def test_the_command_knows_the_same_engines() -> None:
     assert ENGINES == engine.ENGINES
 
 
-def test_hash_compaction_never_verifies_but_finds_what_is_broken() -> None:
+def test_hash_compaction_is_for_what_has_no_room_and_never_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
+    from checker.search import native
+
     needs_native()
-    whole = check("careful-call-to-call", engine=Engine(compact=True), limits=Limits(memory=2000), cpus=2, sites=1)
+    how = Engine(compact=True, symmetry=False)
+    assert check("careful-call-to-call", engine=how).holds  # there is room
+    monkeypatch.setattr(native, "budget_of", lambda _: 46_000_000)
+    full = check("careful-call-to-call", engine=Engine("native", symmetry=False), cpus=3)
+    assert full.exit_status == 4 and "no room for more states" in full.exploration.stopped
+    whole = check("careful-call-to-call", engine=how, cpus=3)
+    assert whole.exploration.compact and whole.exploration.states > full.exploration.states
     assert not whole.holds and whole.exit_status == 4
     assert {v.verdict for r in whole.results for v in r.verdicts if v.required} == {UNKNOWN}
     assert "expected" in whole.results[0].verdicts[0].note
-    broken = check("nop-then-back", engine=Engine(compact=True), limits=Limits(memory=2000), cpus=2, sites=1)
-    plain = check("nop-then-back", cpus=2, sites=1)
-    assert [v.trace.steps for v in broken.violations] == [
-        v.trace.steps for v in plain.violations if v.verdict.property != "completes"
-    ]
+
+
+def test_hash_compaction_finds_what_is_broken_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    from checker.search import native
+
+    needs_native()
+    plain = check("careful-call-to-call", without=frozenset({"sync-1"}))
+    monkeypatch.setattr(native, "budget_of", lambda _: 1_200_000)
+    found = check("careful-call-to-call", without=frozenset({"sync-1"}), engine=Engine(compact=True, symmetry=False))
+    assert found.exploration.compact and plain.violations
+    assert [v.trace.steps for v in found.violations] == [v.trace.steps for v in plain.violations]
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
