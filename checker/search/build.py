@@ -117,6 +117,13 @@ def _is_whole(path: Path) -> bool:
 
 
 def _compile(options: Sequence[str], path: Path) -> None:
+    try:
+        _compile_into(options, path)
+    except OSError as error:
+        raise NoCompiler(f"{error.filename or path.parent}: {error.strerror}") from error
+
+
+def _compile_into(options: Sequence[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         made = Path(directory) / path.name
         if _run(options, made) and (said := _run([o for o in options if o != NATIVE], made)):

@@ -607,7 +607,7 @@ static void *reserve(size_t bytes)
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-#ifdef MADV_HUGEPAGE
+#if defined(MADV_HUGEPAGE) && !defined(COMPACT)           /* a table that does not grow is touched everywhere at once */
     madvise(memory, bytes, MADV_HUGEPAGE);                /* a wish; without it the search is only slower */
 #endif
     return memory;
@@ -722,7 +722,9 @@ void search_forget(struct search *s)
     if (keep > 0)
         madvise(s->all, keep, MADV_DONTNEED);
     s->keep_from = keep / sizeof(state_t);
-    s->is_last = 0;
+#ifndef COMPACT
+    s->is_last = 0;                                       /* there is room again */
+#endif
 }
 
 /*
@@ -941,7 +943,7 @@ int search_in_layer(const struct search *s, uint32_t level, uint64_t low, uint64
 /*
  * The states, not halted, from which no state with one of the shared values in `goal` can be reached: 1 if there are
  * any, with the first level that has one in *level, and the layers of those as search_layers makes them. 0 if there are
- * none, -1 without memory. Looks at the states from the last to the first, again and again while that finds more that
+ * none, -1 without memory for nine bytes a state and slot. Looks at the states from the last to the first, again and again while that finds more that
  * can; few are left after the first time.
  */
 int search_doomed(struct search *s, const uint8_t *goal, uint32_t *level)
@@ -951,6 +953,8 @@ int search_doomed(struct search *s, const uint8_t *goal, uint32_t *level)
     return -1;                                            /* states cannot be looked up */
 #else
     uint64_t stored = atomic_load(&s->tail), left = 0;
+    if (bytes_of(s) + stored * sizeof(uint64_t) + slots_of(s) > s->budget)
+        return -1;
     state_t *after = malloc(s->most_successors * sizeof *after);
     uint8_t *able = calloc(slots_of(s), 1);
     uint64_t *pending = malloc(stored * sizeof *pending);

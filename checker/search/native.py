@@ -223,13 +223,20 @@ class Run:
 
     def _to_pairs(self, where: list[Pair], level: int, live: bool) -> tuple[tuple[Taken, ...], int]:
         if not self.levels:
-            return self._again(level)._to_pairs(where, level, live)
+            again = self._again(level)
+            if not any(again.first_level(pair, live) == level for pair in where):
+                raise TooLarge(f"hash compaction hides the path of {level} steps")
+            return again._to_pairs(where, level, live)
         wanted = bytearray(len(self.tables.halted))
         for pair in where:
             wanted[self.tables.row_of[pair]] = 1
         flags = (ctypes.c_char * len(wanted)).from_buffer(wanted)
         self._ask(self._library.search_layers(self._handle, level, flags, int(live), None, 0))
         return self._path(level)
+
+    def first_level(self, pair: Pair, live: bool) -> int:
+        """The first level with a state (live: not halted) that has this pair."""
+        return self.tables.rows[4 * self.tables.row_of[pair] + 3] if live else self._level.get(pair, NEVER)
 
     def _again(self, level: int) -> Run:
         """The same search down to a level, with what a path is found from. Raises TooLarge."""
