@@ -127,6 +127,7 @@ struct worker {
     state_t *buffer, *waiting;    /* successors that were found; those before them, whose lines are on their way */
     uint64_t *hash;               /* of those that wait, and of those that are to wait */
     state_t fresh[CHUNK];
+    char apart[128];              /* from what the next worker writes */
 };
 
 static inline uint64_t hash_of(state_t state)

@@ -30,7 +30,8 @@ _MORE, _COMPLETE, _NO_MEMORY = 0, 1, 2
 _HALF = (1 << 64) - 1
 _SLICE = 0.05  # seconds between two looks at the limits
 _MOST_STATES = 1_000_000  # of which Python builds a graph, to look for fair cycles
-_EXPECTED_BYTES = 1 << 20
+_LEAST = 1 << 20  # bytes for states, however little the user allows
+_ASIDE = 16 << 20  # for what Python needs besides: threads, traces, the report
 
 
 @dataclass(frozen=True)
@@ -348,8 +349,8 @@ class Run:
 def budget_of(limits: Limits) -> int:
     """Bytes for states: what the user allows this process beyond what it has, or three quarters of what is free."""
     if limits.memory is not None:
-        return max(_EXPECTED_BYTES, (limits.memory << 20) - _resident())
-    return max(_EXPECTED_BYTES, _available() // 4 * 3)
+        return max(_LEAST, (limits.memory << 20) - _resident() - _ASIDE)
+    return max(_LEAST, _available() // 4 * 3)
 
 
 def _resident() -> int:
