@@ -730,7 +730,7 @@ void search_forget(struct search *s)
 
 /*
  * Expand up to `most` states of the present level, and go on to the next when it is done. MORE, COMPLETE or NO_MEMORY;
- * after NO_MEMORY a call with more memory (a larger budget, forgotten levels) goes on where this one stopped.
+ * after NO_MEMORY a call goes on where this one stopped, if there is room again (search_forget).
  */
 int search_step(struct search *s, uint64_t most, int threads)
 {
