@@ -638,7 +638,7 @@ void search_free(struct search *s)
 
 /*
  * A search that has stored the initial state (two halves), or NULL without memory. `budget`: bytes for states. The
- * tables must outlive it. `lines`: 0 for a small table that grows, or (COMPACT) the size that it is to have.
+ * tables must outlive it. `lines`: how large the table is to be at first, 0 if nobody knows; (COMPACT) for good.
  */
 struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, uint64_t budget, uint64_t lines)
 {
@@ -670,9 +670,13 @@ struct search *search_new(const struct tables *t, uint64_t low, uint64_t high, u
         s->factorial[n] = s->factorial[n - 1] * n;
 
     s->lines = lines ? lines : FIRST_LINES;
-    s->is_last = lines != 0;
-    s->table_reserved = lines ? lines * 64 : budget + FIRST_LINES * 64;
-    s->all_reserved = (lines ? slots_of(s) : (1 << 20) + budget / sizeof(state_t)) * sizeof(state_t);
+    s->table_reserved = budget + s->lines * 64;
+    s->all_reserved = (slots_of(s) + budget / sizeof(state_t)) * sizeof(state_t);
+#ifdef COMPACT
+    s->is_last = 1;
+    s->table_reserved = lines * 64;
+    s->all_reserved = slots_of(s) * sizeof(state_t);
+#endif
     s->capacity = s->all_reserved / sizeof(state_t);
     s->table = reserve(s->table_reserved);
     s->all = reserve(s->all_reserved);

@@ -44,22 +44,30 @@ class How:
 
 
 def run(
-    pairs: Pairs, how: How, limits: Limits, report: Report | None = None, depth: int | None = None, levels: bool = True
+    pairs: Pairs,
+    how: How,
+    limits: Limits,
+    report: Report | None = None,
+    depth: int | None = None,
+    levels: bool = True,
+    expected: int = 0,
 ) -> Run:
     """Search the whole space, or down to the level `depth`, until a limit is met.
 
     `levels`: keep what a path is found from; without, memory for the levels above is given back as the search goes.
+    `expected`: how many states there are, if that is known: a table that need not grow is faster.
     Raises NoCompiler and Unsupported where this engine cannot do it.
     """
     tables = tabulate(pairs)
     library = build.library(tables.bits > 63, how.compact)
-    return _Search(tables, library, how, limits).run(report, depth, levels and not how.compact)
+    return _Search(tables, library, how, limits, expected).run(report, depth, levels and not how.compact)
 
 
 class _Search:
     """One search of the kernel's, from its tables to the outcome."""
 
-    def __init__(self, tables: Tables, library: ctypes.CDLL, how: How, limits: Limits) -> None:
+    def __init__(self, tables: Tables, library: ctypes.CDLL, how: How, limits: Limits, expected: int = 0) -> None:
+        self.expected = expected
         self.tables, self.library, self.how, self.limits = tables, library, how, limits
         self.began = time.monotonic()
         symmetric = how.symmetry and any(group.instances > 1 for group in tables.groups)
@@ -100,7 +108,9 @@ class _Search:
         ):
             setattr(struct, name, values.buffer_info()[0])
         start = tables.pack(*tables.pairs.initial())
-        lines = max(1024, budget // 3 * 2 // 64) if self.how.compact else 0  # the rest is for the frontier
+        lines = min(budget // 4, self.expected * (16 if tables.bits <= 63 else 24)) // 64
+        if self.how.compact:
+            lines = max(1024, budget // 3 * 2 // 64)  # the rest is for the frontier
         self.handle = self.library.search_new(ctypes.byref(struct), start & _HALF, start >> 64, budget, lines)
         if not self.handle:
             raise MemoryError
