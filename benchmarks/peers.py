@@ -117,7 +117,7 @@ def must(command: Sequence[str], where: Path = ROOT, environment: dict[str, str]
 
 def measure(what: Value) -> Value:
     """In a process of its own: one search by one of our engines. Seconds of the search, and of what comes before."""
-    from checker.search import build, native, product
+    from checker.search import build, engine, native, product
     from checker.search import python as interpreted
     from checker.search.pairs import Pairs
     from checker.search.result import Limits
@@ -135,23 +135,24 @@ def measure(what: Value) -> Value:
     times = {"compose": lap()}
     pairs = Pairs(system)
     found: Value = {}
-    engine = what["engine"]
-    if engine == "native":
+    name = what["engine"]
+    if name == "native":
         tables = tabulate(pairs)
+        expected = engine.expected_states(pairs, what["symmetry"])
         times["prepare"] = lap()
         library = build.library(tables.bits > 63, what["compact"])
         times["load"] = lap()
         how = native.How(what["threads"], what["symmetry"], what["compact"])
         levels = what["levels"] and not what["compact"]
         limits = _room_for(what["room_for"]) if what["compact"] else Limits()
-        searched = native._Search(tables, library, how, limits).run(None, None, levels)
+        searched = native._Search(tables, library, how, limits, expected).run(None, None, levels)
         times["search"] = lap()
         outcome = searched.outcome
         word = 8 if tables.bits <= 63 else 16
         found["engine_bytes"] = searched.statistics.bytes
         if levels:
             found["table_bytes"] = searched.statistics.bytes - outcome.explored * word
-    elif engine == "product":
+    elif name == "product":
         times["prepare"] = lap()
         outcome = product.run(pairs, Limits()).outcome
         times["search"] = lap()

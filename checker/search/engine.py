@@ -117,7 +117,7 @@ def _native(pairs: Pairs, engine: Engine, limits: Limits, report: Report | None)
 
     how = native.How(engine.threads or cores(), engine.symmetry is not False)
     try:
-        run = native.run(pairs, how, limits, report, expected=_expected(pairs, how.symmetry))
+        run = native.run(pairs, how, limits, report, expected=expected_states(pairs, how.symmetry))
         if engine.compact and run.is_full:  # states themselves are better evidence, as long as there is room for them
             run.close()
             run = native.run(pairs, replace(how, compact=True), limits, report)
@@ -127,7 +127,7 @@ def _native(pairs: Pairs, engine: Engine, limits: Limits, report: Report | None)
         return Answer(_finished(python.run(pairs, limits, report)), note)
 
 
-def _expected(pairs: Pairs, symmetry: bool) -> int:
+def expected_states(pairs: Pairs, symmetry: bool) -> int:
     """How many states will be stored, where the product knows it (about, under symmetry); else 0.
 
     A table that need not grow makes the search up to half as fast again.
