@@ -37,20 +37,9 @@ from models.protocol import (
 )
 from models.scenario import Scenario
 from models.system.errors import Location
-from models.system.expressions import (
-    BOOL,
-    TRUE,
-    Bits,
-    Enum,
-    Expr,
-    Operand,
-    Read,
-    both,
-    each,
-    every,
-    if_else,
-)
+from models.system.expressions import BOOL, TRUE, Bits, Enum, Expr, Operand, Read, both, every, if_else
 from models.system.system import Builder, Fairness, Progress, TransitionSystem
+from models.system.visitor import each
 from models.text import Memory, SiteText
 
 Assignments = list[tuple[Expr, Operand]]

@@ -22,17 +22,16 @@ from models.system.expressions import (
     Not,
     Or,
     Read,
-    Rewriter,
     Subtract,
     Variable,
     both,
     either,
     equal,
     every,
-    nodes,
     read,
 )
 from models.system.system import Action, Effect, Invariant, Mark, TransitionSystem
+from models.system.visitor import Rewriter, nodes
 
 ACTING, QUANTIFIED, RECEIVING = -1, -2, -3  # instances that stay open
 
@@ -123,7 +122,7 @@ class Cells:
         """All moves, in the order of actions, instances and choices; those that can never be enabled are left out."""
         found = []
         for action in self.system.actions:
-            count = action.actor.count if action.actor else 0
+            count = self.system.counts[action.actor] if action.actor else 0
             actors: Sequence[int | None] = [None] if not action.actor else [ACTING] if self.open else range(count)
             for actor in actors:
                 for choice in action.values:
@@ -151,7 +150,7 @@ class Cells:
         if not effect.broadcast:
             return [actor if component else None]
         assert component is not None
-        return [RECEIVING] if self.open else range(component.count)
+        return [RECEIVING] if self.open else range(self.system.counts[component])
 
     def _changes(self, guard: Expr, writes: Sequence[Write]) -> Expr:
         facts = guard.args if isinstance(guard, And) else (guard,)
@@ -199,7 +198,7 @@ class _Place(Rewriter):
     def on_every(self, node: Every, body: Expr) -> Expr:
         if not self.flat:  # a quantifier inside another is written out: one open name is enough
             return every(node.component, self.cells.place(node.args[0], self.acting, QUANTIFIED, flat=True))
-        instances = range(node.component.count)
+        instances = range(self.cells.system.counts[node.component])
         return both(*(self.cells.place(node.args[0], self.acting, i, flat=True) for i in instances))
 
 
@@ -209,7 +208,9 @@ class _WriteOut(Rewriter):
         self.cells = cells
 
     def on_every(self, node: Every, body: Expr) -> Expr:
-        return both(*(_Number(self.cells, i).visit(node.args[0]) for i in range(node.component.count)))
+        return both(
+            *(_Number(self.cells, i).visit(node.args[0]) for i in range(self.cells.system.counts[node.component]))
+        )
 
 
 class _Requantify(_WriteOut):

@@ -230,7 +230,7 @@ class _Writer:
         return "\n".join(self.lines).rstrip() + "\n"
 
     def _header(self) -> None:
-        counts = ", ".join(f"{c.count} × {c.name}" for c in self.system.components) or "no components"
+        counts = ", ".join(f"{self.system.counts[c]} × {c.name}" for c in self.system.components) or "no components"
         self.line(f"-- {clean(self.system.name)} ({clean(counts)}), exported by check-strategy for rumur.")
         self.line("--")
         run = "rumur --deadlock-detection off --output MODEL.c MODEL && gcc -O3 -mcx16 -o MODEL.run MODEL.c -lpthread"
@@ -256,7 +256,7 @@ class _Writer:
             elif isinstance(type_, Bits):
                 self.line(f"{name}: 0..{(1 << type_.width) - 1};", 1)
         for component in self.system.components:
-            self.line(f"{self.ids[component]}: 0..{component.count - 1};", 1)
+            self.line(f"{self.ids[component]}: 0..{self.system.counts[component] - 1};", 1)
             if self.system.locals(component):
                 self.line(f"{self.records[component]}: record", 1)
                 for variable in self.system.locals(component):

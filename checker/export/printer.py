@@ -24,14 +24,12 @@ from models.system.expressions import (
     Or,
     Parameter,
     Read,
-    Rewriter,
     Type,
     Variable,
-    Visitor,
-    nodes,
     read,
 )
 from models.system.system import TransitionSystem
+from models.system.visitor import Rewriter, Visitor, nodes
 
 OR, AND, NOT, BITS, COMPARED, SUM, PRODUCT, ATOM = range(8)  # what binds how tightly, the loosest first
 MOST_BITS = 30  # sums have to fit the numbers of the other languages

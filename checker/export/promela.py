@@ -177,7 +177,7 @@ class _Writer:
         return "\n".join(self.lines) + "\n"
 
     def _header(self) -> None:
-        counts = ", ".join(f"{c.count} × {c.name}" for c in self.system.components) or "no components"
+        counts = ", ".join(f"{self.system.counts[c]} × {c.name}" for c in self.system.components) or "no components"
         self.line("/*")
         for text in (
             f"{clean(self.system.name)} ({clean(counts)}), exported by check-strategy for SPIN.",
@@ -226,7 +226,7 @@ class _Writer:
                 for variable in self.system.locals(component):
                     self._declare(variable, 1)
                 self.line("};")
-                self.line(f"{self.records[component]} {self.arrays[component]}[{component.count}];")
+                self.line(f"{self.records[component]} {self.arrays[component]}[{self.system.counts[component]}];")
                 self.line()
         for variable in self.system.globals:
             self._declare(variable, 0)

@@ -138,7 +138,7 @@ def expected_states(pairs: Pairs, symmetry: bool) -> int:
         states = product.run(pairs, Limits(states=_WORTH_COUNTING)).outcome.states
     except Unsupported:
         return 0
-    orders = prod(factorial(c.count) for c in pairs.system.components)
+    orders = prod(factorial(n) for n in pairs.system.counts.values())
     return min(states // (orders if symmetry else 1), _WORTH_SEARCHING)
 
 

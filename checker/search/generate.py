@@ -41,11 +41,10 @@ from models.system.expressions import (
     Read,
     Subtract,
     Variable,
-    Visitor,
     both,
-    nodes,
 )
 from models.system.system import Action, Effect, TransitionSystem
+from models.system.visitor import Visitor, nodes
 
 
 class Unsupported(Exception):

@@ -82,6 +82,7 @@ class Run:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
+        self.counts = pairs.system.counts
         self.outcome = Exploration("product")
         self.space = Space(pairs, roomy=True)
         self.phases: list[_Phase] = []
@@ -191,15 +192,17 @@ class Run:
 
     def _others(self, sizes: dict[Component, int], one: Component) -> int:
         """In how many ways all instances but one of `one` can stand."""
-        return int(prod(size ** (c.count - (c is one)) for c, size in sizes.items()))
+        return int(prod(size ** (self.counts[c] - (c is one)) for c, size in sizes.items()))
 
     def _states(self, phase: _Phase) -> int:
         live = {c: len(found) for c, found in phase.live.items()}
         entry = {c: len(found) for c, found in phase.entry.items()}
         able = {c: sum(not self.pairs.halts((c, phase.g, l)) for l in found) for c, found in phase.entry.items()}
-        whole = prod(size**c.count for c, size in live.items())
-        on_entry = prod(size**c.count for c, size in entry.items()) - prod(size**c.count for c, size in able.items())
-        just_now = sum(c.count * len(found) * self._others(live, c) for c, found in phase.halting.items())
+        whole = prod(size ** self.counts[c] for c, size in live.items())
+        on_entry = prod(size ** self.counts[c] for c, size in entry.items()) - prod(
+            size ** self.counts[c] for c, size in able.items()
+        )
+        just_now = sum(self.counts[c] * len(found) * self._others(live, c) for c, found in phase.halting.items())
         return int(whole + on_entry + just_now)
 
     def _transitions(self, phase: _Phase) -> int:
@@ -207,10 +210,10 @@ class Run:
         count = 0
         for component, found in phase.live.items():
             own = sum(step.local != l for l in found for step in self.pairs.successors((component, phase.g, l)))
-            count += component.count * own * self._others(live, component)
+            count += self.counts[component] * own * self._others(live, component)
         if phase.move is not None:
             count += prod(
-                sum(self.pairs.allows(phase.move.action, (c, phase.g, l)) for l in found) ** c.count
+                sum(self.pairs.allows(phase.move.action, (c, phase.g, l)) for l in found) ** self.counts[c]
                 for c, found in phase.live.items()
             )
         return count
@@ -218,11 +221,12 @@ class Run:
     def _deepest(self, phase: _Phase) -> int:
         """The most steps of instances that a state of this phase needs."""
         most = {c: max(found.values(), default=0) for c, found in phase.live.items()}
-        depth = sum(c.count * cost for c, cost in most.items())
+        depth = sum(self.counts[c] * cost for c, cost in most.items())
         for component, found in phase.halting.items():
             if found:
                 depth = max(
-                    depth, sum(c.count * cost for c, cost in most.items()) - most[component] + max(found.values())
+                    depth,
+                    sum(self.counts[c] * cost for c, cost in most.items()) - most[component] + max(found.values()),
                 )
         if any(self.pairs.halts((c, phase.g, l)) for c, found in phase.entry.items() for l in found):
             depth = max(depth, self._deepest_on_entry(phase))
@@ -231,7 +235,7 @@ class Run:
     def _deepest_on_entry(self, phase: _Phase) -> int:
         """The same of states that are halted on entry: at least one instance halts."""
         worst = {c: max(found.values()) for c, found in phase.entry.items()}
-        total = sum(c.count * cost for c, cost in worst.items())
+        total = sum(self.counts[c] * cost for c, cost in worst.items())
         return max(
             total - worst[c] + cost
             for c, found in phase.entry.items()
@@ -248,7 +252,7 @@ class Run:
             (phase.live, phase.live),
         ):
             least = {c: min(known.values(), default=0) for c, known in others.items()}
-            rest = sum(c.count * cost for c, cost in least.items())
+            rest = sum(self.counts[c] * cost for c, cost in least.items())
             for component, known in costs.items():
                 for l, cost in known.items():
                     pair = (component, phase.g, l)

@@ -79,6 +79,7 @@ class Tables:
 
 def closure(pairs: Pairs) -> set[Pair]:
     """Every pair that can occur, and possibly more (see above). Raises Unsupported when there are too many."""
+    counts = pairs.system.counts
     g0, locals_ = pairs.initial()
     found: set[Pair] = set()
     todo: list[Pair] = []
@@ -106,14 +107,14 @@ def closure(pairs: Pairs) -> set[Pair]:
             if pairs.allows(action, pair):
                 add(component, g2, pairs.cast(action, pair))
         for g2, by in changes[g]:
-            if by is not component or component.count > 1:
+            if by is not component or counts[component] > 1:
                 add(component, g2, l)
         for step in pairs.successors(pair):
             add(component, step.shared, step.local)
             if step.shared != g and (step.shared, component) not in changes[g]:
                 changes[g].append((step.shared, component))
                 for other in pairs.system.components:
-                    if other is not component or component.count > 1:
+                    if other is not component or counts[component] > 1:
                         for l2 in list(there[other, g]):
                             if not pairs.halts((other, g, l2)):
                                 add(other, step.shared, l2)
@@ -126,16 +127,17 @@ def tabulate(pairs: Pairs) -> Tables:
         raise Unsupported("a system without instances")
     if len(pairs.instances) > 18:
         raise Unsupported("more than 18 instances")  # 18! is the largest orbit that a double counts exactly
+    counts = pairs.system.counts
     found = closure(pairs)
     shared_bits = max(1, (len(pairs.shared) - 1).bit_length())
     groups, shift, first_pair, first_instance = [], shared_bits, 0, 0
     for component in pairs.system.components:
         count = len(pairs.local[component])
         bits = max(1, (count - 1).bit_length())
-        groups.append(Group(component, first_instance, component.count, shift, bits, count, first_pair))
-        shift += bits * component.count
+        groups.append(Group(component, first_instance, counts[component], shift, bits, count, first_pair))
+        shift += bits * counts[component]
         first_pair += count * len(pairs.shared)
-        first_instance += component.count
+        first_instance += counts[component]
     if first_pair > MOST_PAIRS:
         raise Unsupported(f"a table of {first_pair:,} pairs")
     if shift > 127 or shared_bits > 31:

@@ -68,13 +68,13 @@ from models.system.expressions import (
     Operand,
     Read,
     both,
-    each,
     either,
     every,
     if_else,
     parameter,
 )
 from models.system.system import Builder, Fairness, Mark
+from models.system.visitor import each
 from models.text import OutcomeKind, SiteText
 
 if TYPE_CHECKING:

@@ -16,21 +16,9 @@ from itertools import product
 
 from models.machines.fetch import Granularity, GranuleOrder, Machine, Staleness
 from models.machines.x86 import TRAP_BYTE
-from models.system.expressions import (
-    TRUE,
-    Bits,
-    Component,
-    Enum,
-    Expr,
-    Operand,
-    Read,
-    both,
-    constant,
-    each,
-    either,
-    if_else,
-)
+from models.system.expressions import TRUE, Bits, Component, Enum, Expr, Operand, Read, both, constant, either, if_else
 from models.system.system import Builder, Fairness
+from models.system.visitor import each
 from models.text import Granule, Memory, Mixture, Outcome, Pick, SiteText, least, only_trap
 
 Assignments = list[tuple[Expr, Operand]]

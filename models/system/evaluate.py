@@ -24,9 +24,9 @@ from models.system.expressions import (
     Parameter,
     Read,
     Variable,
-    Visitor,
 )
 from models.system.system import Action, Invariant, Mark, TransitionSystem
+from models.system.visitor import Visitor
 
 
 @dataclass(frozen=True)

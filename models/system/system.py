@@ -8,8 +8,8 @@ bound instance's, inside `every` and in the value of a broadcast.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from models.system.errors import Location, ModelError, caller
 from models.system.expressions import (
@@ -25,11 +25,10 @@ from models.system.expressions import (
     Read,
     Type,
     Variable,
-    choose,
     lift,
-    nodes,
     read,
 )
+from models.system.visitor import choose, nodes
 
 
 class Fairness(enum.Enum):
@@ -131,6 +130,7 @@ class TransitionSystem:
     invariants: tuple[Invariant, ...]
     progress: Progress | None
     halted: Expr
+    counts: Mapping[Component, int]  # how many instances there are of each component
 
     @property
     def globals(self) -> tuple[Variable, ...]:
@@ -142,7 +142,11 @@ class TransitionSystem:
     @property
     def instances(self) -> tuple[tuple[Component, int], ...]:
         """All instances of all components, in order: (component, number within it)."""
-        return tuple((c, i) for c in self.components for i in range(c.count))
+        return tuple((c, i) for c in self.components for i in range(self.counts[c]))
+
+    def resized(self, counts: Mapping[Component, int]) -> TransitionSystem:
+        """The same system with other numbers of instances; the names are those of this one."""
+        return replace(self, counts={**self.counts, **counts})
 
     def marks(self) -> Iterator[tuple[Action, Mark]]:
         for action in self.actions:
@@ -165,12 +169,14 @@ class Builder:
     invariants: list[Invariant] = field(default_factory=list)
     progress: Progress | None = None
     halted: Expr = FALSE
+    counts: dict[Component, int] = field(default_factory=dict)
 
     def component(self, name: str, count: int) -> Component:
         if count < 1:
             raise ModelError(f"{name}: at least one instance is needed, not {count}", caller())
-        component = Component(name, count)
+        component = Component(name)
         self.components.append(component)
+        self.counts[component] = count
         return component
 
     def variable(
@@ -281,4 +287,5 @@ class Builder:
             tuple(self.invariants),
             self.progress,
             self.halted,
+            dict(self.counts),
         )

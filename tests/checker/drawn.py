@@ -16,7 +16,6 @@ from models.system.expressions import (
     Type,
     both,
     constant,
-    each,
     either,
     every,
     if_else,
@@ -24,6 +23,7 @@ from models.system.expressions import (
     some,
 )
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
+from models.system.visitor import each
 
 COLOURS = Enum("colour of “it”", ("dark red", "11/22", "*/ light-blue", "dark_red"))
 TYPES: tuple[Type, ...] = (BOOL, COLOURS, Bits(2), Bits(3))

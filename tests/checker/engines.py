@@ -20,8 +20,9 @@ from checker.search.pairs import Pairs
 from checker.search.progress import check_progress
 from checker.search.result import Exploration, Limits, Taken
 from checker.search.tables import Tables
-from models.system.expressions import BOOL, FALSE, Bits, Choice, each, every, some
+from models.system.expressions import BOOL, FALSE, Bits, Choice, every, some
 from models.system.system import Builder, Fairness, Invariant, Mark, Progress, TransitionSystem
+from models.system.visitor import each
 from tests.checker.reference import assert_is_a_counterexample, cannot_finish, fair_part, survey
 
 Steps = tuple[Taken, ...]

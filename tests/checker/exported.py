@@ -13,8 +13,9 @@ from checker.export.promela import macro
 from checker.search.python import explore
 from models.compose import compose
 from models.library import load, shipped
-from models.system.expressions import BOOL, TRUE, Bits, Expr, each, every, if_else, some
+from models.system.expressions import BOOL, TRUE, Bits, Expr, every, if_else, some
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
+from models.system.visitor import each
 from tests.checker.peers import Answer
 from tests.support import scenario
 

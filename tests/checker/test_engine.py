@@ -104,8 +104,9 @@ def test_a_space_that_is_no_product_goes_to_the_native_engine() -> None:
 
 def in_turn(count: int, size: int) -> TransitionSystem:
     """A patcher that waits until nobody is away, and instances that come and go in turn."""
-    from models.system.expressions import each, every
+    from models.system.expressions import every
     from models.system.system import Fairness, Progress
+    from models.system.visitor import each
 
     b = Builder("in turn")
     cpu = b.component("cpu", count)

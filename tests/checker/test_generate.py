@@ -37,7 +37,7 @@ def thorough() -> TransitionSystem:
 
 
 def n_of(cpu: Component, n: Read) -> Expr:
-    from models.system.expressions import each
+    from models.system.visitor import each
 
     return each(n) | 1
 

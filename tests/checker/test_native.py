@@ -20,8 +20,9 @@ from checker.search.result import INTERRUPTED, Limits, Progressing, TooLarge
 from models.compose import compose
 from models.library import shipped
 from models.scenario import Scenario
-from models.system.expressions import BOOL, Bits, Choice, each, every, parameter
+from models.system.expressions import BOOL, Bits, Choice, every, parameter
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
+from models.system.visitor import each
 from tests.checker.engines import (
     HOWS,
     MOST_NARROW,

@@ -18,8 +18,9 @@ from checker.search.result import INTERRUPTED, Exploration, Limits, Path
 from models.compose import compose
 from models.library import shipped
 from models.scenario import Scenario
-from models.system.expressions import BOOL, Bits, each, every, some
+from models.system.expressions import BOOL, Bits, every, some
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
+from models.system.visitor import each
 from tests.checker.reference import survey
 from tests.checker.test_search import QUICK, shipped_scenarios, systems
 

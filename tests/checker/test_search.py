@@ -24,13 +24,13 @@ from models.system.expressions import (
     Expr,
     Operand,
     both,
-    each,
     every,
     if_else,
     parameter,
     some,
 )
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
+from models.system.visitor import each
 from tests.checker.reference import assert_is_a_counterexample, cannot_finish, fair_part, survey
 
 QUICK = settings(

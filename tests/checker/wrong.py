@@ -158,10 +158,10 @@ TABLES: dict[str, Callable[[Tables], None]] = {
     "pairs that should halt": _halts,
 }
 CLOSURES = {
-    "closed without what others changed before": ("if by is not component or component.count > 1:", "if False:"),
+    "closed without what others changed before": ("if by is not component or counts[component] > 1:", "if False:"),
     "closed without what others change later": ("for l2 in list(there[other, g]):", "for l2 in []:"),
     "closed without others of the same component": (
-        "other is not component or component.count > 1:",
+        "other is not component or counts[component] > 1:",
         "other is not component:",
     ),
     "closed without the patcher's moves": ("if pairs.allows(action, pair):", "if False:"),

@@ -24,7 +24,6 @@ from models.system.expressions import (
     Enum,
     Expr,
     both,
-    each,
     either,
     every,
     if_else,
@@ -32,6 +31,7 @@ from models.system.expressions import (
     some,
 )
 from models.system.system import Builder, Invariant, Mark, TransitionSystem
+from models.system.visitor import each
 from tests.support import STRATEGIES, scenario
 
 COLOUR = Enum("colour", ("red", "green", "blue"))
