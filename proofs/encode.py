@@ -82,6 +82,8 @@ def disjunction(terms: Sequence[Term]) -> Term:
 
 
 def _junction(make: Callable[..., Any], terms: Sequence[Term]) -> Term:
+    if len(terms) == 1:
+        return terms[0]
     context = terms[0].ctx
     return z3.BoolRef(make(context.ref(), len(terms), (z3.Ast * len(terms))(*(t.as_ast() for t in terms))), context)
 

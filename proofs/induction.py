@@ -18,7 +18,7 @@ from models.system.expressions import Component, Expr, Read, Variable
 from models.system.system import Action, Mark, TransitionSystem
 from models.system.system import Invariant as Claim
 from models.system.visitor import nodes
-from proofs.encode import Encoder, Frame, Taken, Term, take
+from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, take
 from proofs.lemma import Invariant, Lemma
 
 WORK = 20_000_000  # of one obligation, in Z3's own units; some 10,000 times what the shipped models need
@@ -54,10 +54,8 @@ class Obligation:
 
     def solver(self, work: int = WORK) -> z3.Solver:
         """A fresh solver with the premises and the negated goals: unsatisfiable where the obligation holds."""
-        solver = z3.SolverFor("QF_BV")
-        solver.set("random_seed", 0)
-        solver.set("rlimit", work)
-        solver.add(*self.premises, z3.Not(z3.And(*self.goals)))
+        solver = fresh_solver(work)
+        solver.add(*self.premises, z3.Not(conjunction(self.goals)))
         return solver
 
 
@@ -191,6 +189,22 @@ def read_all(lemmas: Sequence[Lemma], frame: Frame, places: tuple[int, ...] = (0
 def variables(root: Expr) -> set[Variable]:
     """The variables that an expression reads."""
     return {node.variable for node in nodes(root) if isinstance(node, Read)}
+
+
+def fresh_solver(work: int = WORK) -> z3.Solver:
+    """A solver for bits, with a fixed seed and a limit on its work."""
+    solver = z3.SolverFor("QF_BV")
+    solver.set("random_seed", 0)
+    solver.set("rlimit", work)
+    return solver
+
+
+def all_hold(obligations: Sequence[Obligation], work: int = WORK) -> bool:
+    """Whether every obligation holds, asked as one question: no case breaks a goal. False where Z3 does not know."""
+    solver = fresh_solver(work)
+    cases = [conjunction([*o.premises, z3.Not(conjunction(o.goals))]) for o in obligations]
+    solver.add(disjunction(cases))
+    return bool(solver.check() == z3.unsat)
 
 
 def answer(system: TransitionSystem, obligation: Obligation, work: int = WORK) -> Escape | Unanswered | None:

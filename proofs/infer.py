@@ -37,8 +37,8 @@ from models.system.expressions import (
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
 from models.system.visitor import nodes
-from proofs.encode import Encoder, Frame, Term, conjunction, take
-from proofs.induction import WORK, Conditions, read_all, selections
+from proofs.encode import Encoder, Frame, Term, conjunction, disjunction, take
+from proofs.induction import WORK, Conditions, Obligation, fresh_solver, read_all, selections
 from proofs.lemma import Invariant, Lemma
 
 Row = tuple[int, ...]  # values of the shared variables, and of the locals of each instance
@@ -86,13 +86,17 @@ def infer(
     system: TransitionSystem,
     rows: Mapping[tuple[Component, ...], set[Row]],
     claims: Sequence[Mark | Claim],
+    *,
+    seed: Sequence[Lemma] = (),
+    also: Sequence[Obligation] = (),
     work: int = WORK,
 ) -> Invariant:
     """An inductive invariant that implies `claims`. Raises NotFound.
 
-    `rows`: for each k-tuple of components, the reachable values. The result is not trusted: it is to be proved.
+    `rows`: for each k-tuple of components, the reachable values. `seed`: lemmas to begin with. `also`: obligations,
+    made for no invariant at all, that are to hold as well. The result is not trusted: it is to be proved.
     """
-    return _Search(system, rows, claims, work).run()
+    return _Search(system, rows, claims, seed, also, work).run()
 
 
 class _Search:
@@ -103,24 +107,30 @@ class _Search:
         system: TransitionSystem,
         rows: Mapping[tuple[Component, ...], set[Row]],
         claims: Sequence[Mark | Claim],
+        seed: Sequence[Lemma],
+        also: Sequence[Obligation],
         work: int,
     ) -> None:
-        self.system = system
+        self.system, self.seed = system, seed
         self.index = len(next(iter(rows)))
         self.tables = {about: _Table(system, about, known) for about, known in rows.items()}
+        self.shared = set().union(*(table.shared for table in self.tables.values()))
+        self.followers = followers(system, self.shared)
         self.lemmas: list[Lemma] = []
         shapes = Conditions(system, Invariant((), "found", self.index), claims)
-        shown = {actors for tuple_ in shapes.tuples() for actors, _, _ in shapes.steps(tuple_)}
-        self.questions = [_Question(shapes, actors, work) for actors in sorted(shown, key=len)]
+        shown = dict.fromkeys(actors for tuple_ in shapes.tuples() for actors, _, _ in shapes.steps(tuple_))
+        shown.update(dict.fromkeys(obligation.actors for obligation in also))
+        self.questions = [_Question(shapes, actors, also, work) for actors in sorted(shown, key=len)]
 
     def run(self) -> Invariant:
-        shared = set().union(*(table.shared for table in self.tables.values()))
-        for lemma in followers(self.system, shared):
+        for lemma in self.seed:
             self.learn(lemma)
         while self.teach():
             pass
         needed = self.needed()
-        return Invariant(tuple(l for i, l in enumerate(self.lemmas) if i in needed), "found", self.index)
+        lemmas = tuple(lemma for i, lemma in enumerate(self.lemmas) if i in needed)
+        written = all(lemma in self.seed for lemma in lemmas)
+        return Invariant(lemmas, "written" if written else "found", self.index)
 
     def needed(self) -> set[int]:
         """The lemmas that the properties rest on, those that these rest on, and so forth."""
@@ -146,7 +156,12 @@ class _Search:
             question.learn(lemma)
 
     def separate(self, state: State, actors: tuple[Component, ...]) -> Lemma:
-        """A clause that this state breaks and no row does. Raises NotFound."""
+        """A lemma that this state breaks and no row does. Raises NotFound."""
+        if state.shared not in self.shared:
+            for lemma, leader, column, follows in self.followers:
+                value = follows.get(state.shared[leader])
+                if value is not None and value != state.shared[column]:
+                    return lemma
         for places in selections(len(actors), self.index):
             table = self.tables.get(tuple(actors[i] for i in places))
             row = sum((state.instances[i] for i in places), state.shared)
@@ -158,12 +173,13 @@ class _Search:
 class _Question:
     """Is there a step of a few instances, from a state in which all lemmas hold, that breaks a lemma or a property?"""
 
-    def __init__(self, shapes: Conditions, actors: tuple[Component, ...], work: int) -> None:
+    def __init__(
+        self, shapes: Conditions, actors: tuple[Component, ...], also: Sequence[Obligation], work: int
+    ) -> None:
         self.system, self.actors = shapes.system, actors
         self.before = Frame.fresh(self.system, actors)
         self.after = Frame.fresh(self.system, actors, "next ")
-        self.solver = z3.SolverFor("QF_BV")
-        self.solver.set("random_seed", 0)
+        self.solver = fresh_solver(work)
         self.work = work
         self.goals: list[Term] = []
         self.lemmas: list[Term] = []  # literals: that a lemma holds before
@@ -184,7 +200,8 @@ class _Question:
         if len(actors) == index:
             encoder = Encoder(self.before)
             ways += [z3.Not(encoder.term(claim.holds)) for claim in shapes.states]
-        self.solver.add(*self.before.domains(), z3.Or(*ways))
+        ways += [conjunction([*o.premises, z3.Not(conjunction(o.goals))]) for o in also if o.actors == actors]
+        self.solver.add(*self.before.domains(), disjunction(ways))
 
     def kept(self) -> z3.BoolRef:
         """That every lemma holds afterwards; what that means is said lemma by lemma."""
@@ -327,20 +344,21 @@ def leading(system: TransitionSystem, shared: set[Row]) -> Variable | None:
     return None
 
 
-def followers(system: TransitionSystem, shared: set[Row]) -> list[Lemma]:
-    """Where one shared variable tells all others: a lemma for each of those."""
+def followers(system: TransitionSystem, shared: set[Row]) -> list[tuple[Lemma, int, int, dict[int, int]]]:
+    """Where one shared variable tells all others: for each of those a lemma, both columns, and what value follows."""
     leader = leading(system, shared)
     if leader is None:
         return []
     column = system.globals.index(leader)
-    lemmas = []
+    found = []
     for other, variable in enumerate(system.globals):
         if variable is leader:
             continue
+        value = {row[column]: row[other] for row in shared}
         when: dict[int, list[int]] = {}
-        for row in shared:
-            when.setdefault(row[other], []).append(row[column])
-        parts = [~read(leader).is_in(sorted(at)) | (read(variable) == value) for value, at in sorted(when.items())]
-        says = f"“{variable.name}” is what the patcher's position says"
-        lemmas.append(Lemma(f"{variable.name}-follows", says, both(*parts)))
-    return lemmas
+        for position, follows in value.items():
+            when.setdefault(follows, []).append(position)
+        parts = [~read(leader).is_in(sorted(at)) | (read(variable) == v) for v, at in sorted(when.items())]
+        says = f"What “{variable.name}” is, the patcher's position says."
+        found.append((Lemma(f"{variable.name}-follows", says, both(*parts)), column, other, value))
+    return found

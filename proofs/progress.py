@@ -1,0 +1,385 @@
+"""That the patcher finishes in every fair run, for any number of instances, argued for each instance by itself.
+
+It applies where an instance's steps write only its own variables and the patcher always goes forward. Then, while the
+patcher waits, no instance depends on another, and it is enough that each by itself comes to give its consent (its part
+of the guard) and keeps it. Two things are checked by Z3 for each position of the patcher:
+
+  - *stable*: no step of an instance takes its consent back;
+  - *ranked*: the states that withhold consent fall into layers. In each layer some fair kind of step is enabled, and
+    either every step of that kind, from this layer and all later ones, leads to an earlier layer or to consent, or
+    every step from this layer does.
+
+A run that withholds for ever would stay, from some time on, in the layers after the first, as a fair kind of step that
+is enabled again and again is taken again and again, then in those after the second, and so forth: there is no such run.
+Some neighbouring layers may form a *stage* that is left only to earlier layers; in it, the argument is about the stage
+alone. (Strong fairness by groups, as for response properties in Manna and Pnueli, 1995.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import z3
+
+from models.system.evaluate import Evaluator, State
+from models.system.expressions import FALSE, TRUE, Component, Expr, Variable, both, either, read
+from models.system.system import Action, Fairness, TransitionSystem
+from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, take
+from proofs.induction import Conditions, Obligation
+from proofs.infer import Row, leading
+from proofs.lemma import Invariant, Lemma
+from proofs.shape import shape
+
+Steps = Callable[[Component, Row], Sequence[tuple[Action, Row]]]  # what one instance can do, with what it leads to
+
+
+class NoArgument(Exception):
+    """The argument does not apply, or finds no layers: the message says why."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """States of one instance that withhold consent, in which `helper` is enabled. `number`: earlier ones are nearer.
+
+    `alone`: every step from here leads nearer; otherwise, every step of this kind from here or from a later layer.
+    `until`: the last layer of its stage; None where all later ones belong to it.
+    """
+
+    number: int
+    until: int | None
+    helper: Fairness
+    alone: bool
+    holds: Expr
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A position of the patcher at which instances may keep it waiting; `layers` by component."""
+
+    position: int
+    action: Action
+    layers: Mapping[Component, tuple[Layer, ...]]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The argument, before it is checked: where the patcher waits, and why it does not wait for ever."""
+
+    leader: Variable
+    goals: tuple[int, ...]
+    onward: Mapping[int, Action]  # by position: the fair step that the patcher takes there
+    waits: tuple[Wait, ...]
+
+
+def rank(system: TransitionSystem, rows: Mapping[tuple[Component, ...], set[Row]], steps: Steps) -> Ranking:
+    """Find layers for every wait, from the reachable rows of one instance. Raises NoArgument."""
+    return _Ranker(system, rows, steps).run()
+
+
+class _Ranker:
+    def __init__(self, system: TransitionSystem, rows: Mapping[tuple[Component, ...], set[Row]], steps: Steps) -> None:
+        found = shape(system)
+        if found.obstacles:
+            raise NoArgument(str(found.obstacles[0]))
+        if found.interferes:
+            raise NoArgument(f"“{found.interferes[0]}” changes more than the instance that takes it")
+        if system.progress is None:
+            raise NoArgument("nothing is to be reached")
+        width = len(system.globals)
+        shared = {row[:width] for known in rows.values() for row in known}
+        leader = leading(system, shared)
+        if leader is None:
+            raise NoArgument("no shared variable tells how far the patcher is")
+        self.system, self.steps, self.leader, self.width = system, steps, leader, width
+        self.column = system.globals.index(leader)
+        self.goal = system.progress.goal
+        # a system of one instance evaluates what is said of each; of none, what is said of the shared variables
+        self.one = {
+            c: Evaluator(system.resized({**dict.fromkeys(system.components, 0), c: 1})) for c in system.components
+        }
+        self.none = Evaluator(system.resized(dict.fromkeys(system.components, 0)))
+        self.at: dict[int, dict[Component, list[Row]]] = defaultdict(lambda: {c: [] for c in system.components})
+        for (component,), known in rows.items():
+            for row in known:
+                if not self.one[component].halted(self.state(row)):
+                    self.at[row[self.column]][component].append(row)
+
+    def state(self, row: Row) -> State:
+        return State(row[: self.width], (row[self.width :],))
+
+    def run(self) -> Ranking:
+        goals, onward, waits = [], {}, []
+        for position, places in sorted(self.at.items()):
+            known = [rows for rows in places.values() if rows]
+            empty = State(known[0][0][: self.width], ())
+            if self.none.value(self.goal, empty):
+                goals.append(position)
+                continue
+            action = onward[position] = self.step_at(position, empty)
+            layers = {c: self.layers(position, action, c, rows) for c, rows in places.items()}
+            if any(layers.values()):
+                waits.append(Wait(position, action, layers))
+        return Ranking(self.leader, tuple(goals), onward, tuple(waits))
+
+    def step_at(self, position: int, empty: State) -> Action:
+        """The fair step of the patcher that the shared variables allow."""
+        for action in self.system.actions:
+            fair = action.actor is None and action.fairness.is_fair and action.choice is None
+            if fair and self.none.value(action.guard, empty):
+                return action
+        raise NoArgument(f"no fair step of the patcher at “{self.leader.type.show(position)}”")
+
+    def layers(self, position: int, action: Action, component: Component, rows: Sequence[Row]) -> tuple[Layer, ...]:
+        evaluator = self.one[component]
+        withheld = {row for row in rows if not evaluator.value(action.guard, self.state(row))}
+        if not withheld:
+            return ()
+        edges = {row: self.edges(component, row) for row in withheld}
+        found: list[tuple[_Places, int | None]] = []
+        left = set(withheld)
+        while left:
+            layer = self.layer(left, edges)
+            if layer:
+                found.append((layer, None))
+                left -= layer.keys()
+                continue
+            stage = _last(left, edges)
+            inside = self.stage(set(stage), edges) if stage else None
+            if not inside:
+                where = self.leader.type.show(position)
+                raise NoArgument(f"at “{where}” a {component.name} may withhold its consent for ever")
+            found += [(layer, len(found) + len(inside) - 1) for layer in inside]
+            left -= stage
+        return tuple(self.describe(component, found))
+
+    def stage(self, left: set[Row], edges: Mapping[Row, list[tuple[Fairness, Row]]]) -> list[_Places]:
+        """The layers of a part that is left only to earlier layers; none where a fair run may stay in it."""
+        found = []
+        while left:
+            layer = self.layer(left, edges)
+            if not layer:
+                return []
+            found.append(layer)
+            left -= layer.keys()
+        return found
+
+    def edges(self, component: Component, row: Row) -> list[tuple[Fairness, Row]]:
+        found = self.steps(component, row)
+        return [(a.fairness, to) for a, to in found if to != row and a.fairness is not Fairness.NEVER_ON_CYCLE]
+
+    def layer(self, left: set[Row], edges: Mapping[Row, list[tuple[Fairness, Row]]]) -> _Places:
+        """The states that no fair run visits for ever while it stays in `left`, each with its helpful kind of step."""
+        staying = {f for row in left for f, to in edges[row] if to in left}
+        found = {}
+        for row in left:
+            fair = [f for f, _ in edges[row] if f.is_fair]
+            helpful = [f for f in fair if f not in staying]
+            if helpful:
+                found[row] = min(helpful, key=lambda f: f.value), False
+            elif fair and not any(to in left for _, to in edges[row]):
+                found[row] = min(fair, key=lambda f: f.value), True
+        return found
+
+    def describe(self, component: Component, found: Sequence[tuple[_Places, int | None]]) -> Iterator[Layer]:
+        """Each layer by as few variables as tell it."""
+        number = {row: (n, until, *how) for n, (layer, until) in enumerate(found) for row, how in layer.items()}
+        variables = list(self.system.locals(component))
+        kept = list(range(len(variables)))
+        for i in reversed(range(len(variables))):
+            rest = [j for j in kept if j != i]
+            if len({(self.values(row, rest), of) for row, of in number.items()}) == len(
+                {self.values(row, rest) for row in number}
+            ):
+                kept = rest
+        groups: dict[tuple[int, int | None, Fairness, bool], set[tuple[int, ...]]] = defaultdict(set)
+        for row, of in number.items():
+            groups[of].add(self.values(row, kept))
+        for (n, until, helper, alone), values in sorted(
+            groups.items(), key=lambda item: (item[0][0], item[0][2].value)
+        ):
+            yield Layer(n, until, helper, alone, _one_of([variables[j] for j in kept], values))
+
+    def values(self, row: Row, kept: Sequence[int]) -> tuple[int, ...]:
+        return tuple(row[self.width + j] for j in kept)
+
+
+_Places = dict[Row, tuple[Fairness, bool]]  # how each state is left: see Layer
+
+
+def _last(left: set[Row], edges: Mapping[Row, list[tuple[Fairness, Row]]]) -> set[Row]:
+    """A strongly connected part of `left` from which no step leads to another part of it."""
+    import networkx
+
+    graph: networkx.DiGraph[Row] = networkx.DiGraph()
+    graph.add_nodes_from(sorted(left))
+    graph.add_edges_from((row, to) for row in sorted(left) for _, to in edges[row] if to in left)
+    return set(next(iter(networkx.strongly_connected_components(graph))))
+
+
+def _one_of(variables: Sequence[Variable], values: set[tuple[int, ...]]) -> Expr:
+    """That the variables have one of these combinations of values; those of the last are said together."""
+    if not variables:
+        return TRUE
+    by_rest: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for combination in values:
+        by_rest[combination[1:]].add(combination[0])
+    same: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
+    for rest, firsts in by_rest.items():
+        same[tuple(sorted(firsts))].append(rest)
+    parts = []
+    for firsts_, rests in sorted(same.items()):
+        others = both(*[_one_of(variables[1:], set(rests))]) if len(variables) > 1 else TRUE
+        parts.append(both(read(variables[0]).is_in(firsts_), others))
+    return either(*parts) if parts else FALSE
+
+
+# ---- what Z3 checks -------------------------------------------------------------------------------------------------
+
+
+def obligations(system: TransitionSystem, invariant: Invariant, ranking: Ranking) -> Iterator[Obligation]:
+    """What makes a ranking a proof, given an invariant (of index 1) that has been proved."""
+    yield from _Checks(system, invariant, ranking).all()
+
+
+class _Checks:
+    def __init__(self, system: TransitionSystem, invariant: Invariant, ranking: Ranking) -> None:
+        self.system, self.ranking = system, ranking
+        self.conditions = Conditions(system, invariant, [])
+        self.ways = {c: self._ways(c) for c in system.components}
+
+    def all(self) -> Iterator[Obligation]:
+        yield self.somewhere()
+        for action in self.system.actions:
+            if action.actor is None:
+                yield self.forward(action)
+        for position, action in self.ranking.onward.items():
+            yield self.open(position, action)
+        for component in self.system.components:
+            yield self.alive(component)
+            for position, action in self.ranking.onward.items():
+                wait = next((w for w in self.ranking.waits if w.position == position), None)
+                layers = wait.layers[component] if wait else ()
+                yield from self.consenting(position, action, component, layers)
+
+    def named(self, name: str) -> Lemma:
+        return Lemma(name, "", TRUE)
+
+    def position(self, frame: Frame, value: int) -> Term:
+        return frame.shared[self.ranking.leader] == z3.BitVecVal(value, frame.shared[self.ranking.leader].size())
+
+    def somewhere(self) -> Obligation:
+        """The patcher has a next step at every position that is not a goal."""
+        known = self.conditions.around(())
+        assert self.system.progress is not None
+        goal = Encoder(known.frame).term(self.system.progress.goal)
+        places = disjunction([self.position(known.frame, p) for p in self.ranking.onward])
+        question = self.named("the patcher has a next step, or is done")
+        return Obligation("progress", known.frame, (), known.premises, (question,), (disjunction([goal, places]),))
+
+    def forward(self, action: Action) -> Obligation:
+        """Every step of the patcher goes forward."""
+        known = self.conditions.around(())
+        taken = take(self.system, known.frame, action, None)
+        leader = self.ranking.leader
+        goal = z3.ULT(known.frame.shared[leader], taken.after.shared[leader])
+        question = self.named("the patcher goes forward")
+        return Obligation("progress", known.frame, (), (*known.premises, *taken.enabled), (question,), (goal,), taken)
+
+    def open(self, position: int, action: Action) -> Obligation:
+        """The shared variables allow the step: only instances can hold it up."""
+        known = self.conditions.around(())
+        guard = Encoder(known.frame).term(action.guard)
+        where = self.ranking.leader.type.show(position)
+        question = self.named(f"nothing shared holds up “{where}”")
+        premises = (*known.premises, self.position(known.frame, position))
+        return Obligation("progress", known.frame, (), premises, (question,), (guard,))
+
+    def alive(self, component: Component) -> Obligation:
+        """No instance halts the system."""
+        known = self.conditions.around((component,))
+        goal = z3.Not(Encoder(known.frame).term(self.system.halted))
+        question = self.named("nothing halts")
+        return Obligation("progress", known.frame, (component,), known.premises, (question,), (goal,))
+
+    def consenting(
+        self, position: int, action: Action, component: Component, layers: Sequence[Layer]
+    ) -> Iterator[Obligation]:
+        """At one position: consent is stable, withholding is ranked."""
+        known = self.conditions.around((component,))
+        frame, after = known.frame, known.after
+        where = self.ranking.leader.type.show(position)
+        here = (*known.premises, self.position(frame, position))
+        consents = Encoder(frame, 0).term(action.guard)
+        consents_after = Encoder(after, 0).term(action.guard)
+        if not layers:
+            question = self.named(f"no {component.name} holds up “{where}”")
+            yield Obligation("progress", frame, (component,), here, (question,), (consents,))
+            return
+        ways = self.ways[component]
+        stable = self.named(f"a {component.name} that allows “{where}” keeps allowing it")
+        premises = (*here, consents, disjunction([way.moved for way in ways]))
+        yield Obligation("progress", frame, (component,), premises, (stable,), (consents_after,))
+        yield self.covered(component, here, consents, layers, where)
+
+        def inside(of: Frame, consent: Term, members: Sequence[Layer]) -> Term:
+            return conjunction([z3.Not(consent), Encoder(of, 0).term(either(*(m.holds for m in members)))])
+
+        for layer in layers:
+            later = [m for m in layers if layer.number <= m.number and (layer.until is None or m.number <= layer.until)]
+            beyond = [m for m in layers if layer.until is not None and m.number > layer.until]
+            steps = [way.moved for way in ways if layer.alone or way.taken.action.fairness is layer.helper]
+            kind = "every step" if layer.alone else f"every step of the {layer.helper.value}"
+            nearer = self.named(f"{kind} leads nearer to “{where}” (layer {layer.number + 1})")
+            premises = (*here, inside(frame, consents, [layer] if layer.alone else later), disjunction(steps))
+            goal = z3.Not(inside(after, consents_after, later))
+            yield Obligation("progress", frame, (component,), premises, (nearer,), (goal,))
+            if beyond:
+                closed = self.named(f"no step leads further from “{where}” (layer {layer.number + 1})")
+                premises = (*here, inside(frame, consents, [layer]), disjunction([way.moved for way in ways]))
+                goal = z3.Not(inside(after, consents_after, beyond))
+                yield Obligation("progress", frame, (component,), premises, (closed,), (goal,))
+
+    def covered(
+        self, component: Component, here: tuple[Term, ...], consents: Term, layers: Sequence[Layer], where: str
+    ) -> Obligation:
+        """Who withholds consent is in a layer, and what helps there is enabled."""
+        frame = self.conditions.around((component,)).frame
+        cases = []
+        for layer in layers:
+            enabled = [way.enabled for way in self.ways[component] if way.taken.action.fairness is layer.helper]
+            cases.append(conjunction([Encoder(frame, 0).term(layer.holds), disjunction(enabled)]))
+        question = self.named(f"some fair step helps towards “{where}”")
+        premises = (*here, z3.Not(consents))
+        return Obligation("progress", frame, (component,), premises, (question,), (disjunction(cases),))
+
+    def _ways(self, component: Component) -> list[_Way]:
+        """The steps of an instance that a run takes again and again; what changes nothing is none."""
+        known = self.conditions.around((component,))
+        found = []
+        for action in self.system.actions:
+            if action.actor is component and action.fairness is not Fairness.NEVER_ON_CYCLE:
+                taken = take(self.system, known.frame, action, 0)
+                changes = z3.Not(conjunction(taken.after.equals(known.frame)))
+                enabled = conjunction([*taken.enabled, changes])
+                moved = conjunction([enabled, *known.after.equals(taken.after)])
+                found.append(_Way(taken, _for_some_choice(taken, enabled), moved))
+        return found
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A step of one instance: that it can be taken (with some choice), and that it is."""
+
+    taken: Taken
+    enabled: Term
+    moved: Term
+
+
+def _for_some_choice(taken: Taken, term: Term) -> Term:
+    """That `term` holds for some value of the choice."""
+    if taken.choice is None:
+        return term
+    size = taken.choice.size()
+    return disjunction([z3.substitute(term, (taken.choice, z3.BitVecVal(v, size))) for v in taken.action.values])
