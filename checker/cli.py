@@ -122,6 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     _common_options(check)
     check.add_argument("--keep-generated", metavar="FILE", help="keep the generated successor functions")
 
+    check.add_argument(
+        "--proof", choices=("on", "off"), default="on", help="also try to prove it for any number of CPUs"
+    )
+
+    prove = command("prove", commands.run_prove, "prove a strategy for any number of CPUs, and show the invariant")
+    prove.add_argument("strategy", help="a shipped name, or a file (file.py, or file.py:name)")
+    _scenario_options(prove)
+    prove.add_argument("--certificate", metavar="DIR", help="write every condition as an SMT-LIB 2 script")
+    prove.add_argument("--recheck", action="store_true", help="have cvc5 and bitwuzla answer the certificate, too")
+    _common_options(prove)
+
     listing = command("list", commands.run_list, "strategies, machines, properties and use cases, one line each")
     listing.add_argument("what", nargs="?", choices=("strategies", "machines", "properties", "use-cases"))
     listing.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")

@@ -15,7 +15,7 @@ from models.system.errors import ScenarioError
 
 HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
 SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
-NAMES = ("check", "list", "catalogue", "explain", "diff", "export", "replay", "new")
+NAMES = ("check", "prove", "list", "catalogue", "explain", "diff", "export", "replay", "new")
 ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
 
 
@@ -124,7 +124,7 @@ class _Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _checked(strategy: Any, scenario: Any, options: Any) -> Any:
+def _checked(strategy: Any, scenario: Any, options: Any, proof: bool = False) -> Any:
     from checker.verdict import check
 
     progress = _Progress()
@@ -136,6 +136,7 @@ def _checked(strategy: Any, scenario: Any, options: Any) -> Any:
             engine=_engine(options),
             limits=_limits(options),
             report=progress,
+            proof=proof,
         )
     finally:
         progress.done()
@@ -153,7 +154,7 @@ def run_check(options: Any) -> int:
         if scenario != Scenario() or options.use_case or options.keep_generated:
             raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
         return _expected([options.strategy], options)
-    result = _checked(strategy, scenario, options)
+    result = _checked(strategy, scenario, options, options.proof == "on")
     from checker.report import files, structured, text
 
     name = options.strategy
@@ -196,6 +197,59 @@ def _keep_generated(result: Any, options: Any) -> None:
         from checker.search.generate import generate
 
         write_atomically(Path(options.keep_generated), generate(result.model.system).source)
+
+
+def run_prove(options: Any) -> int:
+    from checker.report import files, structured, text
+    from checker.report.proof import lemmas, not_inductive
+
+    strategy = _load(options.strategy)
+    scenario = _scenario(options, options.machine)
+    result = _checked(strategy, scenario, options, proof=True)
+    tried = result.proving.tried if result.proving else None
+    proof = tried.proof if tried else None
+    certificate = _certificate(result, proof, options) if proof else None
+    if options.json != "-":
+        paint = _paint()
+        print(text.render(result, paint))
+        if proof:
+            print("\n" + lemmas(proof, paint))
+        if tried and tried.failure:
+            print("\n" + not_inductive(tried.failure, paint))
+        if certificate:
+            print("\n" + certificate)
+    if options.json:
+        files.write(structured.check_to_json(result, _absolute(options.strategy)), options.json)
+    if result.exit_status != HOLDS:
+        return int(result.exit_status)
+    required = [v for r in result.results for v in r.verdicts if v.required]
+    return HOLDS if all(v.verdict in ("proved", "exposed") for v in required) else INCONCLUSIVE
+
+
+def _certificate(result: Any, proof: Any, options: Any) -> str:
+    """Write the certificate, have it answered by other solvers, and say what was done."""
+    if not options.certificate:
+        return ""
+    from pathlib import Path
+
+    from checker.report.layout import fill
+    from proofs.certificate import certificate_hash, write
+    from proofs.recheck import SOLVERS, NoSolver, recheck
+
+    folder = Path(options.certificate)
+    written = write(
+        proof, folder, {"strategy": result.strategy.name, "machine": result.model.plan.scenario.machine.name}
+    )
+    said = [f"certificate  {folder}: {len(written) - 1} scripts, SHA-256 {certificate_hash(proof)}"]
+    for solver in SOLVERS if options.recheck else ():
+        try:
+            wrong = recheck(folder, solver)
+        except NoSolver as missing:
+            raise UsageError(str(missing)) from missing
+        if wrong:
+            raise UsageError(f"{solver} does not confirm the certificate: {'; '.join(wrong)}")
+        said.append(f"             every answer is confirmed by {solver}")
+    return "\n".join([fill(said[0], following="             "), *said[1:]])
 
 
 def run_list(options: Any) -> int:

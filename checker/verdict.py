@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from checker.search.engine import Engine, search
 from checker.search.generate import Unsupported
@@ -25,16 +26,20 @@ from models.scenario import Scenario
 from models.system.errors import ModelError
 from models.system.system import Invariant, Mark
 
-VERIFIED, VIOLATED, EXPOSED, UNKNOWN = "verified", "violated", "exposed", "unknown"
+if TYPE_CHECKING:
+    from checker.proving import Proving
+
+PROVED, VERIFIED, VIOLATED, EXPOSED, UNKNOWN = "proved", "verified", "violated", "exposed", "unknown"
 
 
 @dataclass(frozen=True)
 class PropertyVerdict:
     """The answer for one property in one use case.
 
-    `verdict`: verified (this finite instance, exhaustively), violated, exposed (broken in a way that the use case
-    accepts) or unknown. `kind`: how it is broken. `note`: why it holds trivially, or why it is unknown. `vacuous`:
-    what was never put to the test. `trace`: an index into the check's traces.
+    `verdict`: proved (any number of CPUs), verified (this finite instance, exhaustively), violated, exposed (broken in a
+    way that the use case accepts) or unknown.
+    `kind`: how it is broken. `note`: why it holds trivially, or why it is unknown. `vacuous`: what was never put to
+    the test. `trace`: an index into the check's traces.
     """
 
     property: str
@@ -89,6 +94,7 @@ class CheckResult:
     idle: tuple[str, ...]  # names of actions that never fired; empty where the search is not complete
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    proving: Proving | None = None  # what became of the proof, where one was asked for
 
     @property
     def strategy(self) -> Strategy:
@@ -134,11 +140,13 @@ def check(
     engine: Engine | None = None,
     limits: Limits | None = None,
     report: Report | None = None,
+    proof: bool = False,
     **changes: object,
 ) -> CheckResult:
     """Check a strategy (or its name, or its file) by searching the whole space of one scenario.
 
     `changes` are fields of the scenario (`cpus=2`, `transition="nop:call"`); `use_case` limits the answer to one.
+    With `proof`, what the search did not see broken is also tried to be proved for any number of CPUs.
     Raises ModelError for whatever is wrong with the strategy, ScenarioError for an engine that cannot search it,
     KeyError for an unknown name.
     """
@@ -158,8 +166,27 @@ def check(
     result = judge_search(model, answer.reached.outcome, [use_case] if use_case else list(USE_CASES))
     answer.reached.close()
     result.notes += [answer.note] if answer.note else []
+    if proof:
+        add_proof(result)
     result.seconds = time.monotonic() - began
     return result
+
+
+def add_proof(result: CheckResult) -> None:
+    """Try to prove what is verified; what could be is then called proved."""
+    if not any(v.verdict == VERIFIED for r in result.results for v in r.verdicts):
+        return
+    from checker.proving import prove_model
+
+    proving = result.proving = prove_model(result.model, result.exploration)
+    result.results = tuple(
+        replace(r, verdicts=tuple(_with_proof(v, proving) for v in r.verdicts)) for r in result.results
+    )
+
+
+def _with_proof(verdict: PropertyVerdict, proving: Proving) -> PropertyVerdict:
+    is_proved = verdict.verdict == VERIFIED and proving.covers(verdict.property)
+    return replace(verdict, verdict=PROVED) if is_proved else verdict
 
 
 def judge_search(model: Model, exploration: Exploration, use_cases: Sequence[str]) -> CheckResult:

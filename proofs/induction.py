@@ -23,14 +23,14 @@ from proofs.lemma import Invariant, Lemma
 
 WORK = 20_000_000  # of one obligation, in Z3's own units; some 10,000 times what the shipped models need
 
-Question = Lemma | Claim | Mark
+Question = Lemma | Claim | Mark | str  # a str says what an obligation of a progress argument is about
 
 
 @dataclass(frozen=True)
 class Obligation:
     """`premises` imply every one of the `goals`, each of which answers one of the `questions`.
 
-    `kind`: initiation, consecution or safety. `step`: which action is taken and by whom; None for initiation and for
+    `kind`: initiation, consecution, safety or progress. `step`: which action is taken and by whom; None for initiation and for
     what is claimed of states. `actors`: the component of each instance of `frame`.
     """
 
@@ -84,7 +84,12 @@ class Unanswered:
 class Conditions:
     """The obligations of one invariant of one system. `claims`: the properties that it is to imply."""
 
-    def __init__(self, system: TransitionSystem, invariant: Invariant, claims: Sequence[Mark | Claim]) -> None:
+    def __init__(
+        self,
+        system: TransitionSystem,
+        invariant: Invariant,
+        claims: Sequence[Mark | Claim],
+    ) -> None:
         self.system, self.invariant = system, invariant
         wanted = set(map(id, claims))
         self.marks = {id(action): [m for m in action.marks if id(m) in wanted] for action in system.actions}
@@ -94,19 +99,54 @@ class Conditions:
 
     def all(self) -> Iterator[Obligation]:
         """Every obligation, in the order of the actions."""
+        yield from self.initiation()
+        for tuple_ in self.tuples():
+            for actors, action, actor in self.steps(tuple_):
+                yield from self.consecution(tuple_, actors, action, actor)
+        yield from self.safety()
+
+    def initiation(self) -> Iterator[Obligation]:
+        """That every lemma holds at first."""
         for tuple_ in self.tuples():
             frame = Frame.fresh(self.system, tuple_)
             lemmas = self.fitting(tuple_)
-            goals = read_all(lemmas, frame)
-            yield Obligation("initiation", frame, tuple_, tuple(frame.initial()), tuple(lemmas), goals)
+            yield Obligation(
+                "initiation", frame, tuple_, tuple(frame.initial()), tuple(lemmas), read_all(lemmas, frame)
+            )
+
+    def consecution(
+        self, tuple_: tuple[Component, ...], actors: tuple[Component, ...], action: Action, actor: int | None
+    ) -> Iterator[Obligation]:
+        """That a step keeps every lemma that speaks of what it changes."""
+        touched = {effect.variable for effect in action.effects}
+        lemmas = [lemma for lemma in self.fitting(tuple_) if touched & self.reads_of[id(lemma)]]
+        if lemmas:
+            known = self.around(actors)
+            taken, moved = self.moved(actors, action, actor)
+            goals = tuple(known.goals[id(lemma)] for lemma in lemmas)
+            yield Obligation("consecution", known.frame, actors, moved, tuple(lemmas), goals, taken)
+
+    def safety(self) -> Iterator[Obligation]:
+        """That no step breaks a property, and that no state does."""
         for tuple_ in self.tuples():
             for actors, action, actor in self.steps(tuple_):
-                yield from self._step(tuple_, actors, action, actor)
+                marks = self.marks[id(action)] if actor in (None, 0) else []
+                if marks:
+                    known = self.around(actors)
+                    taken = take(self.system, known.frame, action, actor)
+                    goals = tuple(z3.Not(taken.encoder.term(mark.when)) for mark in marks)
+                    premises = (*known.premises, *taken.enabled)
+                    yield Obligation("safety", known.frame, actors, premises, tuple(marks), goals, taken)
         for tuple_ in self.tuples() if self.states else ():
             known = self.around(tuple_)
-            encoder = Encoder(known.frame)
-            goals = tuple(encoder.term(claim.holds) for claim in self.states)
+            goals = tuple(Encoder(known.frame).term(claim.holds) for claim in self.states)
             yield Obligation("safety", known.frame, tuple_, known.premises, tuple(self.states), goals)
+
+    def moved(self, actors: tuple[Component, ...], action: Action, actor: int | None) -> tuple[Taken, tuple[Term, ...]]:
+        """A step from a state in which the invariant holds, to the next one."""
+        known = self.around(actors)
+        taken = take(self.system, known.frame, action, actor)
+        return taken, (*known.premises, *taken.enabled, *known.after.equals(taken.after))
 
     def tuples(self) -> list[tuple[Component, ...]]:
         """Which k instances the invariant may be read for."""
@@ -126,24 +166,6 @@ class Conditions:
                     yield tuple_, action, i
             if any(effect.broadcast or effect.variable.component is None for effect in action.effects):
                 yield (*tuple_, action.actor), action, len(tuple_)
-
-    def _step(
-        self, tuple_: tuple[Component, ...], actors: tuple[Component, ...], action: Action, actor: int | None
-    ) -> Iterator[Obligation]:
-        """Consecution of the lemmas that the action touches, and safety of what the action may break."""
-        known = self.around(actors)
-        taken = take(self.system, known.frame, action, actor)
-        touched = {effect.variable for effect in action.effects}
-        lemmas = [lemma for lemma in self.fitting(tuple_) if touched & self.reads_of[id(lemma)]]
-        enabled = (*known.premises, *taken.enabled)
-        if lemmas:
-            goals = tuple(known.goals[id(lemma)] for lemma in lemmas)
-            premises = (*enabled, *known.after.equals(taken.after))
-            yield Obligation("consecution", known.frame, actors, premises, tuple(lemmas), goals, taken)
-        marks = self.marks[id(action)] if actor in (None, 0) else []
-        if marks:
-            goals = tuple(z3.Not(taken.encoder.term(mark.when)) for mark in marks)
-            yield Obligation("safety", known.frame, actors, enabled, tuple(marks), goals, taken)
 
     # ---- the invariant ----------------------------------------------------------------------------------------------
 
@@ -243,6 +265,8 @@ def replay(system: TransitionSystem, obligation: Obligation, model: z3.ModelRef)
     marks = [] if step is None else evaluator.marks(step, before)
     for question in obligation.questions:
         match question:
+            case str():
+                fails = True
             case Lemma():
                 who = place[0] if question.about else None
                 bound = place[1] if len(question.about) > 1 else None
@@ -250,7 +274,7 @@ def replay(system: TransitionSystem, obligation: Obligation, model: z3.ModelRef)
             case Mark():
                 fails = question in marks
             case Claim():
-                fails = not evaluator.value(question.holds, before)
+                fails = not evaluator.value(question.holds, after)
         if fails:
             return Escape(obligation, question, small, before, step)
     raise Disagreement(f"{obligation.name}: the evaluator finds nothing wrong with the solver's counterexample")

@@ -14,19 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import z3
 
 from models.system.evaluate import State
 from models.system.expressions import (
-    BitAnd,
-    BitOr,
     Bits,
     Bool,
     Component,
     Enum,
     Expr,
-    Read,
     Variable,
     both,
     constant,
@@ -36,16 +34,21 @@ from models.system.expressions import (
 )
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
-from models.system.visitor import nodes
-from proofs.encode import Encoder, Frame, Term, conjunction, disjunction, take
+from proofs.cubes import Cubes, Row
+from proofs.encode import Term, conjunction, disjunction
 from proofs.induction import WORK, Conditions, Obligation, fresh_solver, read_all, selections
 from proofs.lemma import Invariant, Lemma
 
-Row = tuple[int, ...]  # values of the shared variables, and of the locals of each instance
-
 
 class NotFound(Exception):
-    """No invariant over so few instances: a state that some reachable state looks like leads out of every one."""
+    """No invariant over so few instances: a state that looks reachable to every few leads out of all that is known.
+
+    `lemmas`: what had been learned by then.
+    """
+
+    def __init__(self, message: str, lemmas: Sequence[Lemma] = ()) -> None:
+        super().__init__(message)
+        self.lemmas = tuple(lemmas)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Feature:
     instance: int
     bit: int | None
     values: int  # how many
+
+    @property
+    def is_local(self) -> bool:
+        return self.variable.component is not None
 
     def of(self, row: Row) -> int:
         value = row[self.column]
@@ -82,6 +89,13 @@ def rows_of(system: TransitionSystem, states: Iterable[State], about: tuple[Comp
     return found
 
 
+class Oracle(Protocol):
+    """Knows what is reachable."""
+
+    def separate(self, state: State, actors: tuple[Component, ...], number: int) -> Lemma | None:
+        """A lemma that this state of some instances breaks and no reachable one does; None where there is none."""
+
+
 def infer(
     system: TransitionSystem,
     rows: Mapping[tuple[Component, ...], set[Row]],
@@ -96,28 +110,30 @@ def infer(
     `rows`: for each k-tuple of components, the reachable values. `seed`: lemmas to begin with. `also`: obligations,
     made for no invariant at all, that are to hold as well. The result is not trusted: it is to be proved.
     """
-    return _Search(system, rows, claims, seed, also, work).run()
+    shapes = Conditions(system, Invariant((), "found", len(next(iter(rows)))), claims)
+    return learn(shapes, _Reachable(system, rows), seed=seed, also=also, work=work)
+
+
+def learn(
+    shapes: Conditions,
+    oracle: Oracle,
+    *,
+    seed: Sequence[Lemma] = (),
+    also: Sequence[Obligation] = (),
+    work: int = WORK,
+) -> Invariant:
+    """The same with any oracle; `shapes`: the conditions, of an invariant that has no lemma yet."""
+    return _Search(shapes, oracle, seed, also, work).run()
 
 
 class _Search:
     """Asks for counterexamples to induction, over all steps at once, until there are none."""
 
     def __init__(
-        self,
-        system: TransitionSystem,
-        rows: Mapping[tuple[Component, ...], set[Row]],
-        claims: Sequence[Mark | Claim],
-        seed: Sequence[Lemma],
-        also: Sequence[Obligation],
-        work: int,
+        self, shapes: Conditions, oracle: Oracle, seed: Sequence[Lemma], also: Sequence[Obligation], work: int
     ) -> None:
-        self.system, self.seed = system, seed
-        self.index = len(next(iter(rows)))
-        self.tables = {about: _Table(system, about, known) for about, known in rows.items()}
-        self.shared = set().union(*(table.shared for table in self.tables.values()))
-        self.followers = followers(system, self.shared)
+        self.oracle, self.seed, self.index = oracle, seed, shapes.invariant.index
         self.lemmas: list[Lemma] = []
-        shapes = Conditions(system, Invariant((), "found", self.index), claims)
         shown = dict.fromkeys(actors for tuple_ in shapes.tuples() for actors, _, _ in shapes.steps(tuple_))
         shown.update(dict.fromkeys(obligation.actors for obligation in also))
         self.questions = [_Question(shapes, actors, also, work) for actors in sorted(shown, key=len)]
@@ -146,7 +162,11 @@ class _Search:
         taught = False
         for question in self.questions:
             while (state := question.counterexample()) is not None:
-                self.learn(self.separate(state, question.actors))
+                lemma = self.oracle.separate(state, question.actors, len(self.lemmas) + 1)
+                if lemma is None:
+                    seen = "it" if self.index == 1 else f"every {self.index} of them"
+                    raise NotFound(f"a state in which {seen} might be leads out of all that is known", self.lemmas)
+                self.learn(lemma)
                 taught = True
         return taught
 
@@ -155,20 +175,6 @@ class _Search:
         for question in self.questions:
             question.learn(lemma)
 
-    def separate(self, state: State, actors: tuple[Component, ...]) -> Lemma:
-        """A lemma that this state breaks and no row does. Raises NotFound."""
-        if state.shared not in self.shared:
-            for lemma, leader, column, follows in self.followers:
-                value = follows.get(state.shared[leader])
-                if value is not None and value != state.shared[column]:
-                    return lemma
-        for places in selections(len(actors), self.index):
-            table = self.tables.get(tuple(actors[i] for i in places))
-            row = sum((state.instances[i] for i in places), state.shared)
-            if table is not None and row not in table.rows:
-                return table.separate(row, len(self.lemmas) + 1)
-        raise NotFound("a state that looks reachable to every few instances leads out of all that is known")
-
 
 class _Question:
     """Is there a step of a few instances, from a state in which all lemmas hold, that breaks a lemma or a property?"""
@@ -176,32 +182,21 @@ class _Question:
     def __init__(
         self, shapes: Conditions, actors: tuple[Component, ...], also: Sequence[Obligation], work: int
     ) -> None:
-        self.system, self.actors = shapes.system, actors
-        self.before = Frame.fresh(self.system, actors)
-        self.after = Frame.fresh(self.system, actors, "next ")
+        self.system, self.actors, self.work = shapes.system, actors, work
+        known = shapes.around(actors)
+        self.before, self.after = known.frame, known.after
         self.solver = fresh_solver(work)
-        self.work = work
         self.goals: list[Term] = []
         self.lemmas: list[Term] = []  # literals: that a lemma holds before
         ways = []
-        index = shapes.invariant.index
         for tuple_ in shapes.tuples():
             for seen, action, actor in shapes.steps(tuple_):
                 if seen == actors:
-                    taken = take(self.system, self.before, action, actor)
-                    marks = (
-                        [taken.encoder.term(mark.when) for mark in shapes.marks[id(action)]]
-                        if actor in (None, 0)
-                        else []
-                    )
-                    ways.append(
-                        z3.And(*taken.enabled, *self.after.equals(taken.after), z3.Or(z3.Not(self.kept()), *marks))
-                    )
-        if len(actors) == index:
-            encoder = Encoder(self.before)
-            ways += [z3.Not(encoder.term(claim.holds)) for claim in shapes.states]
-        ways += [conjunction([*o.premises, z3.Not(conjunction(o.goals))]) for o in also if o.actors == actors]
-        self.solver.add(*self.before.domains(), disjunction(ways))
+                    ways.append(conjunction([*shapes.moved(actors, action, actor)[1], z3.Not(self.kept())]))
+        for obligation in (*shapes.safety(), *also):
+            if obligation.actors == actors:
+                ways.append(conjunction([*obligation.premises, z3.Not(conjunction(obligation.goals))]))
+        self.solver.add(*known.premises, disjunction(ways))
 
     def kept(self) -> z3.BoolRef:
         """That every lemma holds afterwards; what that means is said lemma by lemma."""
@@ -246,76 +241,67 @@ class _Question:
             self.solver.pop()
 
 
-class _Table:
-    """The rows for one tuple of components, with a bit-vector over the rows for each value of each feature."""
+class _Reachable:
+    """The oracle made of rows, for each tuple of components."""
 
-    def __init__(self, system: TransitionSystem, about: tuple[Component, ...], rows: set[Row]) -> None:
-        self.about, self.rows = about, rows
+    def __init__(self, system: TransitionSystem, rows: Mapping[tuple[Component, ...], set[Row]]) -> None:
         width = len(system.globals)
-        self.shared = {row[:width] for row in rows}
-        masks = _masks(system)
+        shared = {row[:width] for known in rows.values() for row in known}
+        leader = leading(system, shared)
+        self.followers = followers(system, shared, leader) if leader else []
+        self.tables = {about: _Table(system, about, known, leader) for about, known in rows.items()}
+        self.index = len(next(iter(rows)))
+
+    def separate(self, state: State, actors: tuple[Component, ...], number: int) -> Lemma | None:
+        for lemma, leader, column, follows in self.followers:
+            value = follows.get(state.shared[leader])
+            if value is not None and value != state.shared[column]:
+                return lemma
+        for places in selections(len(actors), self.index):
+            table = self.tables.get(tuple(actors[i] for i in places))
+            row = sum((state.instances[i] for i in places), state.shared)
+            if table is not None and row not in table.rows:
+                return table.separate(row, number)
+        return None
+
+
+class _Table:
+    """The rows for one tuple of components, seen feature by feature."""
+
+    def __init__(
+        self, system: TransitionSystem, about: tuple[Component, ...], rows: set[Row], leader: Variable | None
+    ) -> None:
+        self.about, self.rows = about, rows
         self.features: list[Feature] = []
         column = 0
         for instance, group in enumerate([system.globals, *(system.locals(c) for c in about)]):
             for variable in group:
-                if variable in masks and isinstance(variable.type, Bits):
-                    bits: list[int | None] = list(range(variable.type.width))
-                else:
-                    bits = [None]
-                for bit in bits:
-                    values = 2 if bit is not None else _size(variable)
+                for bit in range(len(variable.bits)) if variable.bits else (None,):
+                    values = 2 if bit is not None else size(variable)
                     self.features.append(Feature(variable, column, max(0, instance - 1), bit, values))
                 column += 1
-        self.where: list[dict[int, int]] = [{} for _ in self.features]
-        for number, row in enumerate(sorted(rows)):
-            for feature, where in zip(self.features, self.where, strict=True):
-                value = feature.of(row)
-                where[value] = where.get(value, 0) | 1 << number
-        self.all = (1 << len(rows)) - 1
-        # what is dropped first: shared variables that the leader tells, then locals with many values; the leader last
-        leader = leading(system, self.shared)
 
         def rank(i: int) -> tuple[bool, bool, int]:
+            """Dropped first: shared variables that the leader tells, then locals with many values; the leader last."""
             feature = self.features[i]
-            local = feature.variable.component is not None
-            return feature.variable is leader, local == (leader is not None), -feature.values
+            return feature.variable is leader, feature.is_local == (leader is not None), -feature.values
 
-        self.order = sorted(range(len(self.features)), key=rank)
+        order = sorted(range(len(self.features)), key=rank)
+        seen = [self.features_of(row) for row in rows]
+        self.cubes = Cubes(seen, [feature.values for feature in self.features], order)
+
+    def features_of(self, row: Row) -> Row:
+        return tuple(feature.of(row) for feature in self.features)
 
     def separate(self, row: Row, number: int) -> Lemma:
         """The clause learned from a state that is not a row."""
-        cube: dict[int, set[int]] = {i: {f.of(row)} for i, f in enumerate(self.features)}
-        for i in self.order:
-            rest = {j: values for j, values in cube.items() if j != i}
-            if self.matches(rest) == 0:
-                cube = rest
-        for i in cube:
-            others = self.matches({j: values for j, values in cube.items() if j != i})
-            cube[i] |= {v for v in range(self.features[i].values) if not self.where[i].get(v, 0) & others}
-        parts = [self.features[i].among(sorted(values)) for i, values in cube.items()]
-        about = tuple(
-            self.about[: 1 + max((self.features[i].instance for i in cube if not self._is_shared(i)), default=-1)]
-        )
-        return Lemma(f"clause-{number}", "", ~both(*parts), about)
-
-    def _is_shared(self, i: int) -> bool:
-        return self.features[i].variable.component is None
-
-    def matches(self, cube: dict[int, set[int]]) -> int:
-        """The rows that a cube contains."""
-        left = self.all
-        for i, values in cube.items():
-            where = self.where[i]
-            there = 0
-            for value in values:
-                there |= where.get(value, 0)
-            left &= there
-            if not left:
-                break
-        return left
+        cube = self.cubes.separate(self.features_of(row))
+        parts = [self.features[i].among(values) for i, values in cube.items()]
+        last = max((self.features[i].instance for i in cube if self.features[i].is_local), default=-1)
+        return Lemma(f"clause-{number}", "", ~both(*parts), self.about[: last + 1])
 
 
-def _size(variable: Variable) -> int:
+def size(variable: Variable) -> int:
     match variable.type:
         case Bool():
             return 2
@@ -323,17 +309,6 @@ def _size(variable: Variable) -> int:
             return len(labels)
         case Bits(width=width):
             return 1 << width
-
-
-def _masks(system: TransitionSystem) -> set[Variable]:
-    """The variables whose bits are used one by one."""
-    found = set()
-    for action in system.actions:
-        for root in (action.guard, *(effect.value for effect in action.effects)):
-            for node in nodes(root):
-                if isinstance(node, (BitAnd, BitOr)):
-                    found |= {arg.variable for arg in node.args if isinstance(arg, Read)}
-    return found
 
 
 def leading(system: TransitionSystem, shared: set[Row]) -> Variable | None:
@@ -344,11 +319,10 @@ def leading(system: TransitionSystem, shared: set[Row]) -> Variable | None:
     return None
 
 
-def followers(system: TransitionSystem, shared: set[Row]) -> list[tuple[Lemma, int, int, dict[int, int]]]:
-    """Where one shared variable tells all others: for each of those a lemma, both columns, and what value follows."""
-    leader = leading(system, shared)
-    if leader is None:
-        return []
+def followers(
+    system: TransitionSystem, shared: set[Row], leader: Variable
+) -> list[tuple[Lemma, int, int, dict[int, int]]]:
+    """What the leader tells: for each other shared variable a lemma, both columns, and what value follows."""
     column = system.globals.index(leader)
     found = []
     for other, variable in enumerate(system.globals):
@@ -356,9 +330,9 @@ def followers(system: TransitionSystem, shared: set[Row]) -> list[tuple[Lemma, i
             continue
         value = {row[column]: row[other] for row in shared}
         when: dict[int, list[int]] = {}
-        for position, follows in value.items():
+        for position, follows in sorted(value.items()):
             when.setdefault(follows, []).append(position)
-        parts = [~read(leader).is_in(sorted(at)) | (read(variable) == v) for v, at in sorted(when.items())]
+        parts = [~read(leader).is_in(at) | (read(variable) == v) for v, at in sorted(when.items())]
         says = f"What “{variable.name}” is, the patcher's position says."
         found.append((Lemma(f"{variable.name}-follows", says, both(*parts)), column, other, value))
     return found

@@ -28,8 +28,9 @@ from models.system.expressions import FALSE, TRUE, Component, Expr, Variable, bo
 from models.system.system import Action, Fairness, TransitionSystem
 from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, take
 from proofs.induction import Conditions, Obligation
-from proofs.infer import Row, leading
-from proofs.lemma import Invariant, Lemma
+from proofs.cubes import Row
+from proofs.infer import leading
+from proofs.lemma import Invariant
 from proofs.shape import shape
 
 Steps = Callable[[Component, Row], Sequence[tuple[Action, Row]]]  # what one instance can do, with what it leads to
@@ -263,9 +264,6 @@ class _Checks:
                 layers = wait.layers[component] if wait else ()
                 yield from self.consenting(position, action, component, layers)
 
-    def named(self, name: str) -> Lemma:
-        return Lemma(name, "", TRUE)
-
     def position(self, frame: Frame, value: int) -> Term:
         return frame.shared[self.ranking.leader] == z3.BitVecVal(value, frame.shared[self.ranking.leader].size())
 
@@ -275,7 +273,7 @@ class _Checks:
         assert self.system.progress is not None
         goal = Encoder(known.frame).term(self.system.progress.goal)
         places = disjunction([self.position(known.frame, p) for p in self.ranking.onward])
-        question = self.named("the patcher has a next step, or is done")
+        question = "the patcher has a next step, or is done"
         return Obligation("progress", known.frame, (), known.premises, (question,), (disjunction([goal, places]),))
 
     def forward(self, action: Action) -> Obligation:
@@ -284,7 +282,7 @@ class _Checks:
         taken = take(self.system, known.frame, action, None)
         leader = self.ranking.leader
         goal = z3.ULT(known.frame.shared[leader], taken.after.shared[leader])
-        question = self.named("the patcher goes forward")
+        question = "the patcher goes forward"
         return Obligation("progress", known.frame, (), (*known.premises, *taken.enabled), (question,), (goal,), taken)
 
     def open(self, position: int, action: Action) -> Obligation:
@@ -292,7 +290,7 @@ class _Checks:
         known = self.conditions.around(())
         guard = Encoder(known.frame).term(action.guard)
         where = self.ranking.leader.type.show(position)
-        question = self.named(f"nothing shared holds up “{where}”")
+        question = f"nothing shared holds up “{where}”"
         premises = (*known.premises, self.position(known.frame, position))
         return Obligation("progress", known.frame, (), premises, (question,), (guard,))
 
@@ -300,7 +298,7 @@ class _Checks:
         """No instance halts the system."""
         known = self.conditions.around((component,))
         goal = z3.Not(Encoder(known.frame).term(self.system.halted))
-        question = self.named("nothing halts")
+        question = "nothing halts"
         return Obligation("progress", known.frame, (component,), known.premises, (question,), (goal,))
 
     def consenting(
@@ -314,11 +312,11 @@ class _Checks:
         consents = Encoder(frame, 0).term(action.guard)
         consents_after = Encoder(after, 0).term(action.guard)
         if not layers:
-            question = self.named(f"no {component.name} holds up “{where}”")
+            question = f"no {component.name} holds up “{where}”"
             yield Obligation("progress", frame, (component,), here, (question,), (consents,))
             return
         ways = self.ways[component]
-        stable = self.named(f"a {component.name} that allows “{where}” keeps allowing it")
+        stable = f"a {component.name} that allows “{where}” keeps allowing it"
         premises = (*here, consents, disjunction([way.moved for way in ways]))
         yield Obligation("progress", frame, (component,), premises, (stable,), (consents_after,))
         yield self.covered(component, here, consents, layers, where)
@@ -331,12 +329,12 @@ class _Checks:
             beyond = [m for m in layers if layer.until is not None and m.number > layer.until]
             steps = [way.moved for way in ways if layer.alone or way.taken.action.fairness is layer.helper]
             kind = "every step" if layer.alone else f"every step of the {layer.helper.value}"
-            nearer = self.named(f"{kind} leads nearer to “{where}” (layer {layer.number + 1})")
+            nearer = f"{kind} leads nearer to “{where}” (layer {layer.number + 1})"
             premises = (*here, inside(frame, consents, [layer] if layer.alone else later), disjunction(steps))
             goal = z3.Not(inside(after, consents_after, later))
             yield Obligation("progress", frame, (component,), premises, (nearer,), (goal,))
             if beyond:
-                closed = self.named(f"no step leads further from “{where}” (layer {layer.number + 1})")
+                closed = f"no step leads further from “{where}” (layer {layer.number + 1})"
                 premises = (*here, inside(frame, consents, [layer]), disjunction([way.moved for way in ways]))
                 goal = z3.Not(inside(after, consents_after, beyond))
                 yield Obligation("progress", frame, (component,), premises, (closed,), (goal,))
@@ -350,7 +348,7 @@ class _Checks:
         for layer in layers:
             enabled = [way.enabled for way in self.ways[component] if way.taken.action.fairness is layer.helper]
             cases.append(conjunction([Encoder(frame, 0).term(layer.holds), disjunction(enabled)]))
-        question = self.named(f"some fair step helps towards “{where}”")
+        question = f"some fair step helps towards “{where}”"
         premises = (*here, z3.Not(consents))
         return Obligation("progress", frame, (component,), premises, (question,), (disjunction(cases),))
 

@@ -9,44 +9,50 @@ from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
 from proofs.induction import WORK, Conditions, Escape, Obligation, Unanswered, all_hold, answer
 from proofs.lemma import Invariant
+from proofs.progress import Ranking
 from proofs.shape import Obstacle, shape
 
 
 @dataclass(frozen=True)
 class Proof:
-    """`claims` hold in every state that `system` reaches with `invariant.index` instances of a component, or more."""
+    """`claims` hold in every state that `system` reaches with `invariant.index` instances of its components, or more.
+
+    With a `ranking`, every fair run reaches the goal. `obligations`: all that Z3 confirmed.
+    """
 
     system: TransitionSystem
     invariant: Invariant
     claims: tuple[Mark | Claim, ...]
     obligations: tuple[Obligation, ...]
+    ranking: Ranking | None = None
 
 
 Failure = Obstacle | Escape | Unanswered
 
 
 def prove(
-    system: TransitionSystem, invariant: Invariant, claims: Sequence[Mark | Claim], work: int = WORK
+    system: TransitionSystem,
+    invariant: Invariant,
+    claims: Sequence[Mark | Claim],
+    work: int = WORK,
 ) -> Proof | Failure:
-    """Discharge every obligation, or say which one fails first and how. `claims`: violations that shall not occur.
-
-    All obligations are asked at once, which is faster; one by one where that gives no proof, to tell which one fails.
-    """
+    """Discharge every obligation, or say which one fails first and how. `claims`: violations that shall not occur."""
     found = shape(system)
     if found.obstacles:
         return found.obstacles[0]
+    if found.least > invariant.index:
+        return Obstacle("the properties", f"speak of {found.least} instances at once, the lemmas of {invariant.index}")
     obligations = tuple(Conditions(system, invariant, claims).all())
-    if not all_hold(obligations, work):
-        failure = first_failure(system, obligations, work)
-        if failure is not None:
-            return failure
-    return Proof(system, invariant, tuple(claims), obligations)
+    failure = discharge(system, obligations, work)
+    return failure or Proof(system, invariant, tuple(claims), obligations)
 
 
-def first_failure(
+def discharge(
     system: TransitionSystem, obligations: Sequence[Obligation], work: int = WORK
 ) -> Escape | Unanswered | None:
-    """Ask for each obligation with a solver of its own."""
+    """None where all hold. All are asked at once, which is faster; one by one to tell which one fails."""
+    if all_hold(obligations, work):
+        return None
     for obligation in obligations:
         failure = answer(system, obligation, work)
         if failure is not None:

@@ -40,12 +40,31 @@ def check_to_json(result: CheckResult, name: str) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "complete": found.complete,
         "stopped": found.stopped or None,
+        "proof": proof_to_json(result),
         "idle": list(result.idle),
         "notes": list(result.notes),
         "results": [
             {"use_case": r.use_case, "verdicts": [verdict_to_json(v) for v in r.verdicts]} for r in result.results
         ],
         "traces": [trace_to_json(trace) for trace in result.traces],
+    }
+
+
+def proof_to_json(result: CheckResult) -> dict[str, Any] | None:
+    """What was tried to prove for any number of CPUs; None where nothing was."""
+    proving = result.proving
+    if proving is None:
+        return None
+    proof = proving.tried.proof if proving.tried else None
+    return {
+        "any_number_of_cpus": proof is not None,
+        "reason": proving.reason or None,
+        "no_progress": (proving.tried.no_progress if proving.tried else "") or None,
+        "seconds": round(proving.seconds, 3),
+        "invariant": proof.invariant.origin if proof else None,
+        "instances": proof.invariant.index if proof else None,
+        "lemmas": [{"name": lemma.name, "says": lemma.says} for lemma in proof.invariant.lemmas] if proof else [],
+        "conditions": len(proof.obligations) if proof else 0,
     }
 
 

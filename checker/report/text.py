@@ -11,11 +11,11 @@ from pathlib import Path
 from checker.report.layout import PLAIN, WIDTH, Paint, fill, plural, table
 from checker.search.result import Exploration
 from checker.trace import SiteBytes, Trace, TraceStep
-from checker.verdict import EXPOSED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
+from checker.verdict import EXPOSED, PROVED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
 from models.scenario import Scenario
 
 MOST_LANES = 8  # of CPUs beside each other
-_VERDICT_COLOUR = {VERIFIED: "green", VIOLATED: "red", EXPOSED: "yellow", UNKNOWN: "yellow"}
+_VERDICT_COLOUR = {PROVED: "green", VERIFIED: "green", VIOLATED: "red", EXPOSED: "yellow", UNKNOWN: "yellow"}
 
 
 def answer(verdict: PropertyVerdict) -> str:
@@ -44,7 +44,9 @@ def _rows(results: Sequence[UseCaseResult]) -> tuple[list[list[str]], list[list[
     for k, head in enumerate(results[0].verdicts):
         verdicts = [r.verdicts[k] for r in results]
         traces = [v.trace for v in verdicts if v.trace is not None]
-        evidence = f"trace {traces[0] + 1}" if traces else _remark(head) or "search"
+        evidence = (
+            f"trace {traces[0] + 1}" if traces else _remark(head) or ("proof" if head.verdict == PROVED else "search")
+        )
         rows.append([head.property, "required" if head.required else "exposure", *map(answer, verdicts), evidence])
         colours.append(["", "", *(_VERDICT_COLOUR[v.verdict] for v in verdicts), ""])
     return rows, colours
@@ -54,7 +56,7 @@ def _remark(verdict: PropertyVerdict) -> str:
     """What kind of remark a verdict carries."""
     if verdict.vacuous:
         return "vacuous"
-    return "" if not verdict.note else "trivial" if verdict.verdict == VERIFIED else "limit"
+    return "" if not verdict.note else "trivial" if verdict.verdict in (PROVED, VERIFIED) else "limit"
 
 
 def _remarks(result: CheckResult) -> list[str]:
@@ -93,6 +95,30 @@ def evidence(result: CheckResult) -> str:
     )
 
 
+def proof_lines(result: CheckResult) -> list[str]:
+    """What was proved for any number of CPUs and how, and what was not and why."""
+    proving = result.proving
+    if proving is None:
+        return []
+    lines = []
+    proof = proving.tried.proof if proving.tried else None
+    if proof is not None:
+        invariant = proof.invariant
+        who = "one CPU" if invariant.index == 1 else f"every {invariant.index} CPUs"
+        text = (
+            f"proved  for any number of CPUs: {plural(len(invariant.lemmas), 'lemma')} about {who}, {invariant.origin}; "
+            f"{plural(len(proof.obligations), 'condition')} confirmed by Z3, {proving.seconds:.2f} s"
+        )
+        lines.append(fill(text, following="        "))
+    left = {
+        v.property: proving.why_not(v.property) for r in result.results for v in r.verdicts if v.verdict == VERIFIED
+    }
+    for reason in dict.fromkeys(left.values()):
+        names = ", ".join(name for name in left if left[name] == reason)
+        lines.append(fill(f"not proved  {names}: {reason}", following="            "))
+    return lines
+
+
 def how(found: Exploration) -> str:
     """The engine, and what it did to have less to do."""
     parts = [f"{found.engine} engine"]
@@ -117,6 +143,7 @@ def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
     lines += [
         "",
         fill(f"searched  {evidence(result)}", following="          "),
+        *proof_lines(result),
         fill(f"applies to  {applies(result)}", following="            "),
         fill(f"machine  {machine.name}: {machine.says}", following="         "),
     ]

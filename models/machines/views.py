@@ -150,6 +150,7 @@ class StaleView(View):
                     self.mask(granule, 0),
                     cpu,
                     says=f"which values of bytes {granule.start} to {granule.stop - 1} of site {site.index} a fetch may return",
+                    bits=[show_memory(sorted(item)) for item in items],
                 )
             self.mixtures[site] = site.mixtures([self.picks(granule) for granule in site.granules])
 

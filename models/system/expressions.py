@@ -68,7 +68,10 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """A named piece of state: one value, or one for each instance of `component`."""
+    """A named piece of state: one value, or one for each instance of `component`.
+
+    `bits`: of a set kept as bits, what each bit stands for.
+    """
 
     name: str
     type: Type
@@ -76,6 +79,7 @@ class Variable:
     component: Component | None
     says: str
     where: Location
+    bits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,8 +349,11 @@ def bitwise(kind: type[Expr], a: Expr, b: Expr) -> Expr:
         raise ModelError(f"{kind.__name__} needs numbers, {a!r} is {a.type}", caller())
     if isinstance(a, Constant) and isinstance(b, Constant):
         return constant(ARITHMETIC[kind](a.value, b.value) & ((1 << a.type.width) - 1), a.type)
-    if kind is BitAnd and a is b:
-        return a
+    if kind is BitAnd:
+        if a is b:
+            return a
+        if any(isinstance(x, Constant) and x.value == 0 for x in (a, b)):
+            return constant(0, a.type)
     if kind is BitOr:
         if a is b or (isinstance(b, Constant) and b.value == 0):
             return a

@@ -180,13 +180,19 @@ class Builder:
         return component
 
     def variable(
-        self, name: str, type_: Type, initial: Operand, component: Component | None = None, says: str = ""
+        self,
+        name: str,
+        type_: Type,
+        initial: Operand,
+        component: Component | None = None,
+        says: str = "",
+        bits: Sequence[str] = (),
     ) -> Read:
-        """Declare a variable and return its value as an expression."""
+        """Declare a variable and return its value as an expression. `bits`: what each bit of a set stands for."""
         if any(v.name == name for v in self.variables):
             raise ModelError(f"two variables are called “{name}”", caller())
         start = lift(initial, type_)
-        variable = Variable(name, type_, getattr(start, "value"), component, says, caller())  # noqa: B009
+        variable = Variable(name, type_, getattr(start, "value"), component, says, caller(), tuple(bits))  # noqa: B009
         self.variables.append(variable)
         return read(variable)
 

@@ -1,0 +1,149 @@
+"""A proof beside a search: what is handed to `proofs`, and what its answer means for the properties of a strategy.
+
+The candidate for one instance is the set of pairs that the tables of the search are made from (`closure`): closed under
+an instance's own steps, the patcher's, and what others change. Where a property is not clear of it although the search
+found no violation, as may be where instances write shared values, three instances are searched and looked at in twos.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from checker.search import python
+from checker.search.generate import Unsupported
+from checker.search.pairs import Pair, Pairs
+from checker.search.result import Exploration, Limits
+from checker.search.tables import closure
+from models.compose import Model
+from models.properties import COMPLETES
+from models.system.expressions import Component
+from models.system.system import Action, Invariant, Mark, TransitionSystem
+from proofs.attempt import Attempt, Rows, attempt
+from proofs.cubes import Row
+from proofs.lemma import Lemma
+from proofs.shape import shape
+
+_FEW = Limits(states=200_000)  # of three instances, to look at in twos
+
+
+@dataclass(frozen=True)
+class Proving:
+    """What was proved of a model, for any number of instances.
+
+    `tried`: the claims that the attempt was about; `reason`: why there is no proof of any, or "".
+    """
+
+    system: TransitionSystem
+    tried: Attempt | None
+    reason: str
+    seconds: float
+
+    def covers(self, name: str) -> bool:
+        """Whether the property called `name` is proved."""
+        proof = self.tried.proof if self.tried else None
+        if proof is None:
+            return False
+        if name == COMPLETES:
+            return proof.ranking is not None
+        proved = set(map(id, proof.claims))
+        return all(id(claim) in proved for claim in claims_of(self.system) if claim.property == name)
+
+    def why_not(self, name: str) -> str:
+        """Why the property is not proved; "" where it is."""
+        if self.covers(name):
+            return ""
+        if name == COMPLETES and self.tried is not None and self.tried.proof is not None:
+            return self.tried.no_progress
+        return self.reason or "the search found a violation, or what breaks it for more CPUs was not ruled out"
+
+
+def claims_of(system: TransitionSystem) -> list[Mark | Invariant]:
+    """Everything that is claimed not to happen."""
+    return [*(mark for _, mark in system.marks() if not mark.premise), *system.invariants]
+
+
+def prove_model(model: Model, found: Exploration | None = None) -> Proving:
+    """Try to prove what `found`, a search of the same model, did not see broken; without it, what one CPU cannot break."""
+    from proofs.invariants import written
+
+    began = time.monotonic()
+    lemmas = written(model)
+    tried, reason = prove_system(model.system, found, lemmas.lemmas if lemmas else ())
+    return Proving(model.system, tried, reason, time.monotonic() - began)
+
+
+def prove_system(
+    system: TransitionSystem, found: Exploration | None, written: Sequence[Lemma] = ()
+) -> tuple[Attempt | None, str]:
+    """The same for any system: the attempt, and why nothing was proved."""
+    form = shape(system)
+    if form.obstacles:
+        return None, f"the argument for any number does not apply: {form.obstacles[0]}"
+    try:
+        one = _One(Pairs(system))
+    except Unsupported as reason:
+        return None, f"one instance cannot be looked at alone: {reason}"
+    broken = set(map(id, (*found.marks, *found.broken))) if found else set()
+    wanted = [claim for claim in claims_of(system) if id(claim) not in broken]
+    clear = [claim for claim in wanted if id(claim) not in one.broken]
+    if form.least == 1 and (len(clear) == len(wanted) or not form.interferes):
+        tried = attempt(system, one.rows, clear, steps=one.steps, written=written)
+        return tried, tried.reason
+    rows = _two(system, wanted)
+    in_twos = attempt(system, rows, wanted) if rows else None
+    if in_twos and (in_twos.proof or form.least > 1):
+        return in_twos, in_twos.reason
+    if form.least > 1:
+        return None, "three instances are too many to search, or break what two do not"
+    tried = attempt(system, one.rows, clear, steps=one.steps)
+    return tried, tried.reason
+
+
+class _One:
+    """One instance: its rows, what it can do, and what it can break."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.rows: Rows = {}
+        self.broken: set[int] = set()
+        rows: dict[tuple[Component, ...], set[Row]] = {}
+        for pair in closure(pairs):
+            rows.setdefault((pair[0],), set()).add(self.row(pair))
+            self.broken |= {id(pairs.system.invariants[number]) for number in pairs.broken(pair)}
+            if not pairs.halts(pair):
+                for step in pairs.successors(pair):
+                    self.broken |= {id(pairs.marks[number]) for number in step.marks}
+        self.rows = rows
+
+    def row(self, pair: Pair) -> Row:
+        component, g, l = pair
+        return self.pairs.shared[g] + self.pairs.local[component][l]
+
+    def steps(self, component: Component, row: Row) -> list[tuple[Action, Row]]:
+        """What an instance of a row can do."""
+        pairs, width = self.pairs, len(self.pairs.system.globals)
+        g, l = pairs.shared_numbers[row[:width]], pairs.local_numbers[component][row[width:]]
+        found = pairs.successors((component, g, l))
+        return [(pairs.system.actions[step.action], self.row((component, step.shared, step.local))) for step in found]
+
+
+def _two(system: TransitionSystem, wanted: Sequence[Mark | Invariant]) -> Rows:
+    """The reachable values of every two of three instances; none where one or two instances break what is wanted."""
+    for count in (1, 2, 3):
+        searched = python.run(Pairs(system.resized(dict.fromkeys(system.components, count))), _FEW)
+        outcome = searched.outcome
+        broken = set(map(id, (*outcome.marks, *outcome.broken)))
+        if not outcome.complete or any(id(claim) in broken for claim in wanted):
+            return {}
+    space, pairs = searched.space, searched.space.pairs
+    rows: dict[tuple[Component, ...], set[Row]] = {}
+    owners = space.instances
+    for state in searched.states(range(len(pairs.shared))):
+        g, locals_ = space.unpack(state)
+        for i, j in permutations(range(len(owners)), 2):
+            row = pairs.shared[g] + pairs.local[owners[i]][locals_[i]] + pairs.local[owners[j]][locals_[j]]
+            rows.setdefault((owners[i], owners[j]), set()).add(row)
+    return rows
