@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from models.system.expressions import Component
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
-from proofs.induction import WORK, Escape, Obligation, Unanswered
 from proofs.cubes import Row
+from proofs.induction import WORK, Escape, Obligation, Unanswered
 from proofs.infer import NotFound, infer
 from proofs.lemma import Invariant, Lemma
 from proofs.progress import NoArgument, Ranking, Steps, obligations, rank

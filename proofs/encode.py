@@ -101,10 +101,14 @@ class Frame:
 
     @staticmethod
     def fresh(system: TransitionSystem, actors: tuple[Component, ...], prefix: str = "") -> Frame:
-        """A frame of unknowns; `actors`: the component of each instance."""
-        shared = {v: unknown(prefix + v.name, v.type) for v in system.globals}
+        """A frame of unknowns; `actors`: the component of each instance.
+
+        Unknowns are told apart by where their variables stand, as any text may be the name of a variable.
+        """
+        shared = {v: unknown(f"{prefix}g{k} {v.name}", v.type) for k, v in enumerate(system.globals)}
         locals_ = tuple(
-            {v: unknown(f"{prefix}{v.name}@{i}", v.type) for v in system.locals(c)} for i, c in enumerate(actors)
+            {v: unknown(f"{prefix}l{i}.{k} {v.name}", v.type) for k, v in enumerate(system.locals(c))}
+            for i, c in enumerate(actors)
         )
         members = {c: tuple(i for i, owner in enumerate(actors) if owner is c) for c in system.components}
         return Frame(shared, locals_, members)

@@ -92,6 +92,9 @@ class Conditions:
     ) -> None:
         self.system, self.invariant = system, invariant
         wanted = set(map(id, claims))
+        strange = wanted - {id(claim) for claim in (*system.invariants, *(mark for _, mark in system.marks()))}
+        if strange:
+            raise ValueError(f"{len(strange)} of the claims are not made of “{system.name}”")
         self.marks = {id(action): [m for m in action.marks if id(m) in wanted] for action in system.actions}
         self.states = [claim for claim in system.invariants if id(claim) in wanted]
         self.reads_of = {id(lemma): variables(lemma.holds) for lemma in invariant.lemmas}

@@ -26,9 +26,9 @@ import z3
 from models.system.evaluate import Evaluator, State
 from models.system.expressions import FALSE, TRUE, Component, Expr, Variable, both, either, read
 from models.system.system import Action, Fairness, TransitionSystem
+from proofs.cubes import Row
 from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, take
 from proofs.induction import Conditions, Obligation
-from proofs.cubes import Row
 from proofs.infer import leading
 from proofs.lemma import Invariant
 from proofs.shape import shape

@@ -10,7 +10,7 @@ from models.system.system import Mark, TransitionSystem
 from proofs.induction import WORK, Conditions, Escape, Obligation, Unanswered, all_hold, answer
 from proofs.lemma import Invariant
 from proofs.progress import Ranking
-from proofs.shape import Obstacle, shape
+from proofs.shape import Obstacle, objection, shape
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ def prove(
         return found.obstacles[0]
     if found.least > invariant.index:
         return Obstacle("the properties", f"speak of {found.least} instances at once, the lemmas of {invariant.index}")
+    unfit = next(filter(None, (objection(lemma, system, invariant.index) for lemma in invariant.lemmas)), None)
+    if unfit:
+        return unfit
     obligations = tuple(Conditions(system, invariant, claims).all())
     failure = discharge(system, obligations, work)
     return failure or Proof(system, invariant, tuple(claims), obligations)

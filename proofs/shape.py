@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models.system.errors import Location
-from models.system.expressions import And, Every, Expr, Not, Or
+from models.system.expressions import And, Every, Expr, Not, Or, Read
 from models.system.system import TransitionSystem
 from models.system.visitor import nodes
+from proofs.lemma import Lemma
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,20 @@ def universal(root: Expr, negated: bool = False) -> bool:
 def conjuncts(root: Expr) -> list[Expr]:
     """The parts of a conjunction, or `root` alone."""
     return list(root.args) if isinstance(root, And) else [root]
+
+
+def objection(lemma: Lemma, system: TransitionSystem, index: int) -> Obstacle | None:
+    """Why a lemma cannot stand in an invariant over `index` instances; None where it can."""
+    if any(isinstance(node, Every) for node in nodes(lemma.holds)):
+        return Obstacle(lemma.name, "quantifies over instances; a lemma speaks of one or two of them")
+    if len(lemma.about) > index or any(component not in system.components for component in lemma.about):
+        return Obstacle(lemma.name, f"speaks of {', '.join(c.name for c in lemma.about)}, not of {index} of the system")
+    for node in nodes(lemma.holds):
+        if isinstance(node, Read) and node.variable.component is not None:
+            place = int(node.bound)
+            if place >= len(lemma.about) or lemma.about[place] is not node.variable.component:
+                return Obstacle(lemma.name, f"reads {node.variable.name} of an instance that it does not speak of")
+    return None
 
 
 def _together(part: Expr) -> int:

@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("models", "proofs", "checker")
 FILES = sorted(file for layer in LAYERS for file in (ROOT / layer).rglob("*.py"))
-THIRD_PARTY = {"models": {"iced_x86"}, "proofs": {"z3"}, "checker": {"networkx", "hypothesis", "z3"}}
+THIRD_PARTY = {
+    "models": {"iced_x86"},
+    "proofs": {"z3", "networkx", "cvc5", "bitwuzla"},
+    "checker": {"networkx", "hypothesis", "z3"},
+}
 
 
 def module_name(file: Path) -> str:
