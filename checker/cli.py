@@ -129,9 +129,20 @@ def _parser() -> argparse.ArgumentParser:
     prove = command("prove", commands.run_prove, "prove a strategy for any number of CPUs, and show the invariant")
     prove.add_argument("strategy", help="a shipped name, or a file (file.py, or file.py:name)")
     _scenario_options(prove)
+    prove.add_argument(
+        "--any-sites", action="store_true", help="for any number of sites in a batch, too (not progress)"
+    )
+    prove.add_argument("--any-rounds", action="store_true", help="for any number of rounds, too (not progress)")
     prove.add_argument("--certificate", metavar="DIR", help="write every condition as an SMT-LIB 2 script")
     prove.add_argument("--recheck", action="store_true", help="have cvc5 and bitwuzla answer the certificate, too")
     _common_options(prove)
+
+    docs = command("docs", commands.run_docs, "write what is proved of the shipped strategies as pages, one for each")
+    docs.add_argument("strategies", nargs="*", metavar="STRATEGY", help="only these (default: all, and the index)")
+    docs.add_argument("--check", action="store_true", help="write nothing; say which pages are stale (exit status 1)")
+    docs.add_argument(
+        "--output", metavar="DIR", default="docs/proofs", help="where the pages are (default docs/proofs)"
+    )
 
     listing = command("list", commands.run_list, "strategies, machines, properties and use cases, one line each")
     listing.add_argument("what", nargs="?", choices=("strategies", "machines", "properties", "use-cases"))

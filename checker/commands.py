@@ -15,7 +15,7 @@ from models.system.errors import ScenarioError
 
 HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
 SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
-NAMES = ("check", "prove", "list", "catalogue", "explain", "diff", "export", "replay", "new")
+NAMES = ("check", "prove", "docs", "list", "catalogue", "explain", "diff", "export", "replay", "new")
 ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
 
 
@@ -209,6 +209,7 @@ def run_prove(options: Any) -> int:
     tried = result.proving.tried if result.proving else None
     proof = tried.proof if tried else None
     certificate = _certificate(result, proof, options) if proof else None
+    more = _more(result, options) if proof else {}
     if options.json != "-":
         paint = _paint()
         print(text.render(result, paint))
@@ -216,14 +217,43 @@ def run_prove(options: Any) -> int:
             print("\n" + lemmas(proof, paint))
         if tried and tried.failure:
             print("\n" + not_inductive(tried.failure, paint))
+        if more:
+            from checker.report.layout import fill
+
+            print(
+                "\n" + "\n".join(fill(f"{what}  {_said(found)}", following="        ") for what, found in more.items())
+            )
         if certificate:
             print("\n" + certificate)
     if options.json:
-        files.write(structured.check_to_json(result, _absolute(options.strategy)), options.json)
+        values = structured.check_to_json(result, _absolute(options.strategy))
+        values["any_number"] = {
+            what: {"proved": not found.reason, "says": found.says, "reason": found.reason or None}
+            for what, found in more.items()
+        }
+        files.write(values, options.json)
     if result.exit_status != HOLDS:
         return int(result.exit_status)
+    if any(found.reason for found in more.values()):
+        return INCONCLUSIVE
     required = [v for r in result.results for v in r.verdicts if v.required]
     return HOLDS if all(v.verdict in ("proved", "exposed") for v in required) else INCONCLUSIVE
+
+
+def _more(result: Any, options: Any) -> dict[str, Any]:
+    """What is proved beyond the scenario's sites and rounds, as far as it was asked for."""
+    from checker.proving import prove_rounds, prove_sites
+
+    found = {}
+    if options.any_sites:
+        found["sites"] = prove_sites(result.model, result.exploration)
+    if options.any_rounds:
+        found["rounds"] = prove_rounds(result.model, result.exploration)
+    return found
+
+
+def _said(found: Any) -> str:
+    return f"not proved: {found.reason}" if found.reason else f"any number: {found.says}"
 
 
 def _certificate(result: Any, proof: Any, options: Any) -> str:
@@ -250,6 +280,34 @@ def _certificate(result: Any, proof: Any, options: Any) -> str:
             raise UsageError(f"{solver} does not confirm the certificate: {'; '.join(wrong)}")
         said.append(f"             every answer is confirmed by {solver}")
     return "\n".join([fill(said[0], following="             "), *said[1:]])
+
+
+def run_docs(options: Any) -> int:
+    from pathlib import Path
+
+    from checker.documentation import other_solver, pages, stale, write
+    from checker.report.layout import plural
+
+    for name in options.strategies:
+        _load(name)
+    folder, whole = Path(options.output), not options.strategies
+    made = pages(options.strategies)
+    if not options.check:
+        gone = write(folder, made, whole)
+        for name in gone:
+            print(f"removed {folder / name}: nothing is generated for it")
+        print(f"wrote {plural(len(made), 'page')} to {folder}")
+        return HOLDS
+    if note := other_solver(folder, made):
+        print(f"note  {note}")
+    found = stale(folder, made, whole)
+    for sentence in found:
+        print(sentence)
+    if found:
+        print(f"{plural(len(found), 'page')} to mend: check-strategy docs --output {folder}")
+        return VIOLATION
+    print(f"{plural(len(made), 'page')} in {folder}: all as they should be")
+    return HOLDS
 
 
 def run_list(options: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from checker.search import python
@@ -17,13 +17,14 @@ from checker.search.generate import Unsupported
 from checker.search.pairs import Pair, Pairs
 from checker.search.result import Exploration, Limits
 from checker.search.tables import closure
-from models.compose import Model
+from models.compose import Model, compose
 from models.properties import COMPLETES
 from models.system.expressions import Component
 from models.system.system import Action, Invariant, Mark, TransitionSystem
 from proofs.attempt import Attempt, Rows, attempt
 from proofs.cubes import Row
 from proofs.lemma import Lemma
+from proofs.prove import Proof, prove
 from proofs.shape import shape
 
 _FEW = Limits(states=200_000)  # of three instances, to look at in twos
@@ -83,14 +84,15 @@ def prove_system(
     if form.obstacles:
         return None, f"the argument for any number does not apply: {form.obstacles[0]}"
     try:
-        one = _One(Pairs(system))
+        one = One(Pairs(system))
     except Unsupported as reason:
         return None, f"one instance cannot be looked at alone: {reason}"
     broken = set(map(id, (*found.marks, *found.broken))) if found else set()
     wanted = [claim for claim in claims_of(system) if id(claim) not in broken]
     clear = [claim for claim in wanted if id(claim) not in one.broken]
+    steps = None if found and found.progress else one.steps
     if form.least == 1 and (len(clear) == len(wanted) or not form.interferes):
-        tried = attempt(system, one.rows, clear, steps=one.steps, written=written)
+        tried = attempt(system, one.rows, clear, steps=steps, written=written)
         return tried, tried.reason
     rows = _two(system, wanted)
     in_twos = attempt(system, rows, wanted) if rows else None
@@ -102,8 +104,8 @@ def prove_system(
     return tried, tried.reason
 
 
-class _One:
-    """One instance: its rows, what it can do, and what it can break."""
+class One:
+    """One instance: its rows, what it can do, and what it can break (claims, by identity)."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
@@ -147,3 +149,91 @@ def _two(system: TransitionSystem, wanted: Sequence[Mark | Invariant]) -> Rows:
             row = pairs.shared[g] + pairs.local[owners[i]][locals_[i]] + pairs.local[owners[j]][locals_[j]]
             rows.setdefault((owners[i], owners[j]), set()).add(row)
     return rows
+
+
+# ---- more sites, more rounds ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class More:
+    """What was proved beyond the sites or rounds of a scenario. `proof`: of the instance that stands for all larger
+    ones; `says`: in one sentence, what it rests on; `reason`: why there is none, or "".
+    """
+
+    proof: Proof | None
+    says: str
+    reason: str
+
+
+def prove_sites(model: Model, found: Exploration) -> More:
+    """Try to prove what `found` did not see broken for any number of sites, too (see proofs/sites.py)."""
+    from proofs.induction import Conditions
+    from proofs.infer import NotFound, learn
+    from proofs.lemma import Invariant as Lemmas
+    from proofs.sites import MOST, NoSites, SiteOracle, enough, objection, search_is_right
+
+    strategy, scenario = model.plan.strategy, model.plan.scenario
+    against = objection(strategy, scenario)
+    if against or not search_is_right():
+        return More(None, "", against or "Z3 does not confirm the handler's search")
+    sites = enough(model)
+    wanted = _properties(model, found)
+    for fewer in range(1, sites):
+        why = _fails(compose(strategy, replace(scenario, sites=fewer, cpus=1)), wanted)
+        if why:
+            return More(None, "", f"with {fewer} site{'s' if fewer > 1 else ''}: {why}")
+    large = compose(strategy, replace(scenario, sites=sites, cpus=1))
+    try:
+        one = One(Pairs(large.system))
+        claims = [c for c in claims_of(large.system) if c.property in wanted]
+        if any(id(claim) in one.broken for claim in claims):
+            return More(None, "", f"with {sites} sites a property breaks")
+        rows = {row for rows in one.rows.values() for row in rows}
+        invariant = learn(Conditions(large.system, Lemmas((), "found", 1), claims), SiteOracle(large, rows))
+        proof = prove(large.system, invariant, claims)
+    except (Unsupported, NoSites, NotFound) as reason:
+        return More(None, "", str(reason))
+    if not isinstance(proof, Proof):
+        return More(None, "", "the lemmas about one site are not inductive")
+    says = (
+        f"{len(invariant.lemmas)} lemmas about one CPU and one site, inductive with {sites} sites; fewer sites one by one; "
+        f"assumed: more than {MOST} sites are treated as up to {MOST} are"
+    )
+    return More(proof, says, "")
+
+
+def prove_rounds(model: Model, found: Exploration) -> More:
+    """Try to prove what `found` did not see broken for any number of rounds, too (see proofs/rounds.py)."""
+    from proofs.rounds import NoPeriod, comes_back, instance
+
+    strategy, scenario = model.plan.strategy, model.plan.scenario
+    if strategy.rounds:
+        return More(None, "", "the strategy has a sequence of rounds of its own")
+    several = compose(strategy, replace(instance(scenario, model.plan.transition), cpus=1))
+    try:
+        one = One(Pairs(several.system))
+        states = comes_back(several, [row for rows in one.rows.values() for row in rows])
+    except (Unsupported, NoPeriod) as reason:
+        return More(None, "", str(reason))
+    wanted = _properties(model, found)
+    claims = [claim for claim in claims_of(several.system) if claim.property in wanted]
+    if any(id(claim) in one.broken for claim in claims):
+        return More(
+            None, "", f"with {several.plan.rounds} rounds a property breaks that does not with {model.plan.rounds}"
+        )
+    tried = attempt(several.system, one.rows, claims)
+    says = f"proved with {several.plan.rounds} rounds, the last of which has just the {states:,} states of a CPU of one before"
+    return More(tried.proof, says, tried.reason)
+
+
+def _properties(model: Model, found: Exploration) -> set[str]:
+    """The properties that the search did not see broken."""
+    broken = {id(claim) for claim in (*found.marks, *found.broken)}
+    claims = claims_of(model.system)
+    return {claim.property for claim in claims} - {claim.property for claim in claims if id(claim) in broken}
+
+
+def _fails(model: Model, wanted: set[str]) -> str:
+    """Why some wanted properties are not proved of a model; "" where they are."""
+    proving = prove_model(model)
+    return next((proving.why_not(name) for name in sorted(wanted) if not proving.covers(name)), "")

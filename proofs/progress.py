@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import z3
 
 from models.system.evaluate import Evaluator, State
-from models.system.expressions import FALSE, TRUE, Component, Expr, Variable, both, either, read
+from models.system.expressions import FALSE, TRUE, Bits, Bool, Component, Enum, Expr, Variable, both, either, read
 from models.system.system import Action, Fairness, TransitionSystem
 from proofs.cubes import Row
 from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, take
@@ -133,90 +133,148 @@ class _Ranker:
         raise NoArgument(f"no fair step of the patcher at “{self.leader.type.show(position)}”")
 
     def layers(self, position: int, action: Action, component: Component, rows: Sequence[Row]) -> tuple[Layer, ...]:
-        evaluator = self.one[component]
-        withheld = {row for row in rows if not evaluator.value(action.guard, self.state(row))}
-        if not withheld:
+        """The layers by places and flags alone, if they will do; else by everything.
+
+        At first of all that an instance is anywhere, as if it could be here: the fewer states a lemma has to exclude.
+        """
+        variables = self.system.locals(component)
+        plain = [i for i, v in enumerate(variables) if not isinstance(v.type, Bits)]
+        if all(self.one[component].value(action.guard, self.state(row)) for row in rows):
             return ()
-        edges = {row: self.edges(component, row) for row in withheld}
+        anywhere = {
+            rows[0][: self.width] + row[self.width :] for places in self.at.values() for row in places[component]
+        }
+        alive = sorted(row for row in anywhere if not self.one[component].halted(self.state(row)))
+        for known, columns in ((alive, plain), (rows, plain), (rows, list(range(len(variables))))):
+            graph = self.graph(action, component, known, columns)
+            if graph is None:
+                continue
+            found = graph.layers({_project(row, [self.width + i for i in columns]) for row in rows})
+            if found is not None:
+                return tuple(self.describe([variables[i] for i in columns], found))
+        where = self.leader.type.show(position)
+        raise NoArgument(f"at “{where}” a {component.name} may withhold its consent for ever")
+
+    def graph(self, action: Action, component: Component, rows: Sequence[Row], columns: Sequence[int]) -> _Graph | None:
+        """What instances that withhold consent can do, told apart by some columns; None if those do not tell who does."""
+        evaluator = self.one[component]
+        withheld: dict[Row, bool] = {}
+
+        def key(row: Row) -> Row:
+            return tuple(row[self.width + i] for i in columns)
+
+        for row in rows:
+            withholds = not evaluator.value(action.guard, self.state(row))
+            if withheld.setdefault(key(row), withholds) != withholds:
+                return None
+        steps: dict[Row, set[tuple[Fairness, Row]]] = {k: set() for k, withholds in withheld.items() if withholds}
+        sure: dict[Row, set[Fairness]] = {}
+        for row in rows:
+            here = key(row)
+            if here in steps:
+                found = [
+                    (a.fairness, key(to))
+                    for a, to in self.steps(component, row)
+                    if to != row and a.fairness is not Fairness.NEVER_ON_CYCLE
+                ]
+                fair: set[Fairness] = {fairness for fairness, _ in found if fairness.is_fair}
+                sure[here] = sure[here] & fair if here in sure else fair
+                steps[here] |= set(found)
+        return _Graph(steps, sure)
+
+    def describe(self, variables: Sequence[Variable], found: Sequence[tuple[_Places, int | None]]) -> Iterator[Layer]:
+        """Each layer by as few variables as tell it."""
+        number = {row: (n, until, *how) for n, (layer, until) in enumerate(found) for row, how in layer.items()}
+        kept = list(range(len(variables)))
+        for i in sorted(kept, key=lambda i: (_ORDER.index(type(variables[i].type)), -i)):
+            rest = [j for j in kept if j != i]
+            if len({(_project(row, rest), of) for row, of in number.items()}) == len(
+                {_project(row, rest) for row in number}
+            ):
+                kept = rest
+        groups: dict[tuple[int, int | None, Fairness, bool], set[Row]] = defaultdict(set)
+        for row, of in number.items():
+            groups[of].add(_project(row, kept))
+        for (n, until, helper, alone), values in sorted(
+            groups.items(), key=lambda item: (item[0][0], item[0][2].value)
+        ):
+            yield Layer(n, until, helper, alone, _one_of([variables[j] for j in kept], values))
+
+
+_ORDER = (Bits, Bool, Enum)  # what a layer is rather not told by, first: numbers and sets, then flags, then places
+_Places = dict[Row, tuple[Fairness, bool]]  # how each state is left: see Layer
+
+
+def _project(row: Row, columns: Sequence[int]) -> Row:
+    return tuple(row[i] for i in columns)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What instances that withhold consent can do, and which fair kinds of step each of them surely can."""
+
+    steps: Mapping[Row, set[tuple[Fairness, Row]]]
+    sure: Mapping[Row, set[Fairness]]
+
+    def layers(self, needed: set[Row]) -> list[tuple[_Places, int | None]] | None:
+        """Layers, each with the last one of its stage, of all states that are needed.
+
+        None where a fair run may stay among these for ever, as far as layers tell.
+        """
         found: list[tuple[_Places, int | None]] = []
-        left = set(withheld)
+        left = set(self.steps)
         while left:
-            layer = self.layer(left, edges)
+            layer = self.layer(left)
             if layer:
                 found.append((layer, None))
                 left -= layer.keys()
                 continue
-            stage = _last(left, edges)
-            inside = self.stage(set(stage), edges) if stage else None
+            part = self.last(left)
+            inside = self.stage(set(part))
             if not inside:
-                where = self.leader.type.show(position)
-                raise NoArgument(f"at “{where}” a {component.name} may withhold its consent for ever")
+                return None if left & needed else found
             found += [(layer, len(found) + len(inside) - 1) for layer in inside]
-            left -= stage
-        return tuple(self.describe(component, found))
+            left -= part
+        return found
 
-    def stage(self, left: set[Row], edges: Mapping[Row, list[tuple[Fairness, Row]]]) -> list[_Places]:
+    def stage(self, left: set[Row]) -> list[_Places]:
         """The layers of a part that is left only to earlier layers; none where a fair run may stay in it."""
         found = []
         while left:
-            layer = self.layer(left, edges)
+            layer = self.layer(left)
             if not layer:
                 return []
             found.append(layer)
             left -= layer.keys()
         return found
 
-    def edges(self, component: Component, row: Row) -> list[tuple[Fairness, Row]]:
-        found = self.steps(component, row)
-        return [(a.fairness, to) for a, to in found if to != row and a.fairness is not Fairness.NEVER_ON_CYCLE]
-
-    def layer(self, left: set[Row], edges: Mapping[Row, list[tuple[Fairness, Row]]]) -> _Places:
+    def layer(self, left: set[Row]) -> _Places:
         """The states that no fair run visits for ever while it stays in `left`, each with its helpful kind of step."""
-        staying = {f for row in left for f, to in edges[row] if to in left}
+        staying = {f for row in left for f, to in self.steps[row] if to in left}
         found = {}
         for row in left:
-            fair = [f for f, _ in edges[row] if f.is_fair]
-            helpful = [f for f in fair if f not in staying]
+            fair = self.sure[row]
+            helpful = fair - staying
             if helpful:
                 found[row] = min(helpful, key=lambda f: f.value), False
-            elif fair and not any(to in left for _, to in edges[row]):
+            elif fair and not any(to in left for _, to in self.steps[row]):
                 found[row] = min(fair, key=lambda f: f.value), True
         return found
 
-    def describe(self, component: Component, found: Sequence[tuple[_Places, int | None]]) -> Iterator[Layer]:
-        """Each layer by as few variables as tell it."""
-        number = {row: (n, until, *how) for n, (layer, until) in enumerate(found) for row, how in layer.items()}
-        variables = list(self.system.locals(component))
-        kept = list(range(len(variables)))
-        for i in reversed(range(len(variables))):
-            rest = [j for j in kept if j != i]
-            if len({(self.values(row, rest), of) for row, of in number.items()}) == len(
-                {self.values(row, rest) for row in number}
-            ):
-                kept = rest
-        groups: dict[tuple[int, int | None, Fairness, bool], set[tuple[int, ...]]] = defaultdict(set)
-        for row, of in number.items():
-            groups[of].add(self.values(row, kept))
-        for (n, until, helper, alone), values in sorted(
-            groups.items(), key=lambda item: (item[0][0], item[0][2].value)
-        ):
-            yield Layer(n, until, helper, alone, _one_of([variables[j] for j in kept], values))
+    def last(self, left: set[Row]) -> set[Row]:
+        """A strongly connected part of `left` from which no step leads to another part of it."""
+        import networkx
 
-    def values(self, row: Row, kept: Sequence[int]) -> tuple[int, ...]:
-        return tuple(row[self.width + j] for j in kept)
+        graph: networkx.DiGraph[Row] = networkx.DiGraph()
+        graph.add_nodes_from(sorted(left))
+        graph.add_edges_from(
+            (row, to) for row in sorted(left) for _, to in sorted(self.steps[row], key=_by_name) if to in left
+        )
+        return set(next(iter(networkx.strongly_connected_components(graph))))
 
 
-_Places = dict[Row, tuple[Fairness, bool]]  # how each state is left: see Layer
-
-
-def _last(left: set[Row], edges: Mapping[Row, list[tuple[Fairness, Row]]]) -> set[Row]:
-    """A strongly connected part of `left` from which no step leads to another part of it."""
-    import networkx
-
-    graph: networkx.DiGraph[Row] = networkx.DiGraph()
-    graph.add_nodes_from(sorted(left))
-    graph.add_edges_from((row, to) for row in sorted(left) for _, to in edges[row] if to in left)
-    return set(next(iter(networkx.strongly_connected_components(graph))))
+def _by_name(step: tuple[Fairness, Row]) -> tuple[str, Row]:
+    return step[0].value, step[1]
 
 
 def _one_of(variables: Sequence[Variable], values: set[tuple[int, ...]]) -> Expr:

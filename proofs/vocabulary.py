@@ -29,8 +29,9 @@ from models.protocol import (
     WaitForTasks,
     Write,
 )
-from models.system.expressions import TRUE, Bits, Constant, Expr, Read, Variable, both, constant, either, read
+from models.system.expressions import TRUE, Bits, Constant, Enum, Expr, Read, Variable, both, constant, either, read
 from models.system.system import Action
+from models.system.visitor import nodes
 from models.text import Granule, SiteText
 
 Time = frozenset[int]
@@ -253,6 +254,16 @@ class Words:
     def _any_at(self, variables: Sequence[Read | None], places: Sequence[str]) -> Expr:
         known = [place for place in places if place in self.cpu.places.labels]
         return either(*(variable.is_in(known) for variable in variables if variable is not None))
+
+    def unused(self) -> list[str]:
+        """The places to which nothing in this model leads."""
+        type_ = self.cpu.place.type
+        assert isinstance(type_, Enum)
+        led_to = {v.initial for v in self.system.variables if v.type == type_}
+        for action in self.system.actions:
+            for effect in action.effects:
+                led_to |= {n.value for n in nodes(effect.value) if isinstance(n, Constant) and n.type == type_}
+        return [label for value, label in enumerate(type_.labels) if value not in led_to]
 
     def searching(self) -> list[str]:
         """The places of a trap handler that has taken a count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proofs.invariants.common import FINISHING
 from proofs.invariants.permanent import UPDATE
 
-WRITTEN = {"always-iterator": UPDATE}
+WRITTEN = {"always-iterator": (*UPDATE, *FINISHING)}

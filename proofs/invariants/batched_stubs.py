@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proofs.invariants.common import (
+    FINISHING,
     claim_follows,
     code_follows,
     no_answer_from_the_handler,
@@ -29,7 +30,11 @@ UPDATE = (
 )
 
 WRITTEN = {
-    "batched-stubs": (*UPDATE, code_follows),  # interrupts are off in the stubs: the last sync waits for them
-    "batched-stubs-tasks": (*UPDATE, code_follows, nobody_in_freed_code),
+    "batched-stubs": (
+        *UPDATE,
+        code_follows,
+        *FINISHING,
+    ),  # interrupts are off in the stubs: the last sync waits for them
+    "batched-stubs-tasks": (*UPDATE, code_follows, nobody_in_freed_code, *FINISHING),
     "batched-stubs-early": UPDATE,  # that nobody is in freed code does not hold
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proofs.invariants.common import (
+    FINISHING,
     claim_follows,
     code_follows,
     no_answer_from_the_handler,
@@ -30,9 +31,9 @@ UPDATE = (
 FREEING = (*UPDATE, code_follows, nobody_in_freed_code)
 
 WRITTEN = {
-    "careful-call-to-call": UPDATE,
-    "careful-call-to-call-third": UPDATE,
-    "careful-call-to-call-old": UPDATE,
+    "careful-call-to-call": (*UPDATE, *FINISHING),
+    "careful-call-to-call-third": (*UPDATE, *FINISHING),
+    "careful-call-to-call-old": (*UPDATE, *FINISHING),
     "careful-call-to-call-frees-early": UPDATE,  # that nobody is in freed code does not hold
-    "careful-call-to-call-frees": FREEING,
+    "careful-call-to-call-frees": (*FREEING, *FINISHING),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from models.machines.places import ELSEWHERE, ERRORS, NOWHERE, RETURNING, UNCLAIMED
-from models.protocol import PolicyKind, WaitForHandlers
-from models.system.expressions import FALSE, TRUE, Expr, both, constant, if_else
+from models.machines.views import StaleView
+from models.protocol import PolicyKind, ResumeMachine, StopMachine, Sync, WaitForHandlers, WaitForTasks
+from models.system.expressions import FALSE, TRUE, Expr, both, constant, either, if_else
 from proofs.lemma import Lemma
 from proofs.vocabulary import Window, Words, implies
 
@@ -69,7 +70,9 @@ def sees_only_since_its_last_sync(words: Words) -> Lemma:
 
 def no_answer_from_the_handler(words: Words) -> Lemma:
     """The handler runs with interrupts off, and so does what it leads to until its IRET or longer."""
-    parts = [implies(words.within(words.masked(site)), words.may_have_seen_trap(site)) for site in words.plan.sites]
+    trapped = {site: words.may_have_seen_trap(site) for site in words.plan.sites}
+    parts = [implies(words.within(words.masked(site)), seen) for site, seen in trapped.items()]
+    parts.append(implies(words.within(words.cpu.places.returning()), either(*trapped.values())))
     return Lemma(
         "no-answer-from-the-handler",
         "A CPU that has trapped answers no sync before interrupts are on again, so until then the trap byte is one of "
@@ -84,7 +87,7 @@ def nobody_has_crashed(words: Words) -> Lemma:
     return Lemma(
         "nobody-has-crashed",
         "A crash is where a torn instruction, an unclaimed trap or a lost return ends, and no CPU comes back from it.",
-        ~words.runs(ERRORS),
+        ~words.cpu.at(NOWHERE) & ~words.runs([*ERRORS, *words.unused()]),
         (words.cpu.component,),
     )
 
@@ -233,3 +236,70 @@ def parked_while_text_changes(words: Words) -> Lemma | None:
         implies(words.at(words.stopped()), halt == "parked"),
         (words.cpu.component,),
     )
+
+
+# ---- what is needed only to show that the patcher finishes ----------------------------------------------------------
+
+
+def can_always_fetch(words: Words) -> Lemma | None:
+    """No view is empty. None where nothing is fetched ahead."""
+    view = words.cpu.view
+    if not isinstance(view, StaleView):
+        return None
+    return Lemma(
+        "a-cpu-can-always-fetch",
+        "Serialising leaves a CPU what memory holds and stores only add to it, so a CPU at a site goes on.",
+        both(*(~(view.views[granule] == 0) for site in words.plan.sites for granule in site.granules)),
+        (words.cpu.component,),
+    )
+
+
+def owing_tasks_wait(words: Words) -> Lemma | None:
+    """Who owes a voluntary switch. None where nobody can."""
+    cpu = words.cpu
+    if cpu.saved is None or cpu.saved_owes is None:
+        return None
+    return Lemma(
+        "only-waiting-tasks-owe",
+        "Where no task waits to be resumed, none owes a voluntary switch but the one that runs.",
+        implies(cpu.saved_owes, ~(cpu.saved == NOWHERE)),
+        (cpu.component,),
+    )
+
+
+def asked_while_waited_for(words: Words) -> Lemma | None:
+    """When a request stands. None where no task is waited for: then the waits themselves say enough."""
+    cpu = words.cpu
+    if cpu.owes is None or cpu.saved_owes is None:
+        return None
+    syncs, graces = (frozenset(span.last for span in words.steps(kind)) for kind in (Sync, WaitForTasks))
+    asked = implies(cpu.ipi, words.at(syncs)) if cpu.ipi is not None else TRUE
+    return Lemma(
+        "asked-while-waited-for",
+        "A sync or a voluntary switch is asked of a CPU only while the patcher waits for just that.",
+        both(asked, implies(cpu.owes | cpu.saved_owes, words.at(graces))),
+        (cpu.component,),
+    )
+
+
+def halts_when_told(words: Words) -> Lemma | None:
+    """How far a CPU is in stop-machine. None without it."""
+    halt = words.cpu.halt
+    if halt is None:
+        return None
+    stopping, leaving = (frozenset(span.last for span in words.steps(kind)) for kind in (StopMachine, ResumeMachine))
+    others = words.moments(0, words.end + 1) - stopping - leaving - words.stopped()
+    parts = [
+        implies(words.at(stopping), halt.is_in(("asked", "parked"))),
+        implies(words.at(leaving), halt.is_in(("released", "running"))),
+        implies(words.at(others), halt == "running"),
+    ]
+    return Lemma(
+        "halts-when-told",
+        "A CPU is asked, parked or let go only while the patcher waits for just that, so nobody is left behind parked.",
+        both(*parts),
+        (words.cpu.component,),
+    )
+
+
+FINISHING = (can_always_fetch, owing_tasks_wait, asked_while_waited_for, halts_when_told)

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from proofs.invariants.careful_call_to_call import UPDATE
+from proofs.invariants.common import FINISHING
 
-WRITTEN = {"nop-then-back": UPDATE}
+WRITTEN = {"nop-then-back": (*UPDATE, *FINISHING)}

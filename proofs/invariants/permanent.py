@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proofs.invariants.common import (
+    FINISHING,
     claim_follows,
     data_follow,
     no_answer_from_the_handler,
@@ -28,4 +29,4 @@ UPDATE = (
     nobody_has_crashed,
 )
 
-WRITTEN = {"permanent": UPDATE}
+WRITTEN = {"permanent": (*UPDATE, *FINISHING)}

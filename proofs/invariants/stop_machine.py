@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proofs.invariants.common import (
+    FINISHING,
     code_follows,
     nobody_has_crashed,
     nobody_in_freed_code,
@@ -23,7 +24,7 @@ UPDATE = (
 )
 
 WRITTEN = {
-    "stop-machine": UPDATE,
+    "stop-machine": (*UPDATE, *FINISHING),
     "stop-machine-frees-early": UPDATE,  # that nobody is in freed code does not hold
-    "stop-machine-frees": (*UPDATE, code_follows, nobody_in_freed_code),
+    "stop-machine-frees": (*UPDATE, code_follows, nobody_in_freed_code, *FINISHING),
 }

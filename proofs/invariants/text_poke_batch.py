@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proofs.invariants.common import (
+    FINISHING,
     claim_follows,
     code_follows,
     counted,
@@ -36,9 +37,9 @@ TO_PROBE = (*UPDATE, handlers_end_before_the_table_goes)  # the trap byte stays,
 FREEING = (*UPDATE, code_follows, nobody_in_freed_code)
 
 WRITTEN = {
-    "text-poke-batch": UPDATE,
-    "text-poke-batch-to-probe": TO_PROBE,
+    "text-poke-batch": (*UPDATE, *FINISHING),
+    "text-poke-batch-to-probe": (*TO_PROBE, *FINISHING),
     "text-poke-batch-unsorted": UNSORTED,
     "text-poke-batch-frees-early": UPDATE,  # that nobody is in freed code does not hold
-    "text-poke-batch-frees": FREEING,
+    "text-poke-batch-frees": (*FREEING, *FINISHING),
 }

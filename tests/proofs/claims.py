@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
+from checker.proving import One, claims_of
 from checker.search.pairs import Pairs
-from checker.search.tables import closure
+from checker.verdict import check
 from models.compose import Model, compose
 from models.library import load
 from models.scenario import Scenario
-from models.system.expressions import Component
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
-from proofs.cubes import Row
-
-Rows = dict[tuple[Component, ...], set[Row]]
+from proofs.attempt import Rows
+from proofs.progress import Ranking, rank
 
 
 @cache
@@ -29,15 +28,15 @@ def holding(system: TransitionSystem) -> tuple[Rows, list[Mark | Claim]]:
 
     The rows are exact where no instance changes shared values, and contain every reachable row elsewhere.
     """
-    pairs = Pairs(system)
-    rows: Rows = {(component,): set() for component in system.components}
-    broken: set[int] = set()
-    for pair in closure(pairs):
-        component, g, l = pair
-        rows[component,].add(pairs.shared[g] + pairs.local[component][l])
-        broken |= {id(system.invariants[number]) for number in pairs.broken(pair)}
-        if not pairs.halts(pair):
-            broken |= {id(pairs.marks[number]) for found in pairs.successors(pair) for number in found.marks}
-    claims: list[Mark | Claim] = [mark for _, mark in system.marks() if not mark.premise]
-    claims += system.invariants
-    return rows, [claim for claim in claims if id(claim) not in broken]
+    one = One(Pairs(system))
+    return one.rows, [claim for claim in claims_of(system) if id(claim) not in one.broken]
+
+
+@cache
+def ranking(name: str, scenario: Scenario) -> Ranking | None:
+    """Why the patcher finishes, before it is checked; None where the search finds that it need not."""
+    model = composed(name, scenario)
+    if check(model.plan.strategy, model.plan.scenario).exploration.progress is not None:
+        return None
+    one = One(Pairs(model.system))
+    return rank(model.system, one.rows, one.steps)
