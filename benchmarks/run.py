@@ -1,7 +1,7 @@
-"""Times whole commands and the search itself, in one run on one machine: `python benchmarks/run.py [--json FILE]`.
+"""Times whole commands, searches and proofs, in one run on one machine: `python benchmarks/run.py [--json FILE]`.
 
 Every command is run several times after a warm-up; the median and the ratio to an empty Python process of the same run
-are printed. The search is timed inside this process, without start-up.
+are printed. Searches and proofs are timed inside this process, without start-up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ COMMANDS = (
     "list",
     "nop-then-back --use-case livepatch",
     "careful-call-to-call",
+    "careful-call-to-call --proof off",
     "text-poke-batch",
+    "prove careful-call-to-call",
     "explain careful-call-to-call",
     "catalogue",
 )
@@ -68,6 +70,29 @@ def search(name: str, cpus: int, sites: int, runs: int) -> dict[str, object]:
     }
 
 
+def proof(name: str, runs: int) -> dict[str, object]:
+    """One proof, for any number of CPUs, from a model of 2 and of 64: medians of the seconds, lemmas, conditions."""
+    from checker.proving import prove_model
+    from models.compose import compose
+    from models.library import load
+    from models.scenario import Scenario
+
+    taken: dict[int, list[float]] = {2: [], 64: []}
+    for cpus in taken:
+        for _ in range(runs):
+            proving = prove_model(compose(load(name), Scenario(cpus=cpus)))
+            taken[cpus].append(proving.seconds)
+    found = proving.tried.proof if proving.tried else None
+    return {
+        "strategy": name,
+        "lemmas": len(found.invariant.lemmas) if found else 0,
+        "invariant": found.invariant.origin if found else "",
+        "progress": found is not None and found.ranking is not None,
+        "conditions": len(found.obligations) if found else 0,
+        "seconds": {cpus: round(statistics.median(values), 4) for cpus, values in taken.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
@@ -95,8 +120,20 @@ def main() -> None:
             f"{name:30} {cpus:4} {sites:5} {row['states']:9,} {row['transitions']:12,} {row['seconds']:7.3f} "
             f"{row['transitions_per_second']:10,}"
         )
+    from models.library import shipped
+
+    print(f"\n{'proof':34} {'lemmas':>6} {'':8} {'conditions':>10} {'progress':>8} {'s, 2 CPUs':>9} {'64 CPUs':>8}")
+    proofs = []
+    for name in shipped():
+        made = proof(name, options.runs)
+        proofs.append(made)
+        print(
+            f"{name:34} {made['lemmas']:6} {made['invariant']:8} {made['conditions']:10} "
+            f"{'yes' if made['progress'] else 'no':>8} {made['seconds'][2]:9.2f} {made['seconds'][64]:8.2f}"  # type: ignore[index]
+        )
+    print(f"{'all':34} {'':6} {'':8} {'':10} {'':8} {sum(p['seconds'][2] for p in proofs):9.2f}")  # type: ignore[index]
     if options.json:
-        values = {"empty_python": empty, "commands": commands, "searches": searches}
+        values = {"empty_python": empty, "commands": commands, "searches": searches, "proofs": proofs}
         Path(options.json).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

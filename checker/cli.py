@@ -160,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(explain)
     _common_options(explain)
 
+    table = command("matrix", commands.run_matrix, "machines × each step left out: which promise each step rests on")
+    table.add_argument("strategy")
+    _scenario_options(table, machines=True)
+    table.set_defaults(sites=1)
+    _common_options(table)
+
     diff = command("diff", commands.run_diff, "which verdicts differ between two strategies, files or machines")
     diff.add_argument("strategies", nargs="+", metavar="STRATEGY")
     _scenario_options(diff, machines=True)

@@ -15,7 +15,7 @@ from models.system.errors import ScenarioError
 
 HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
 SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
-NAMES = ("check", "prove", "docs", "list", "catalogue", "explain", "diff", "export", "replay", "new")
+NAMES = ("check", "prove", "docs", "list", "catalogue", "explain", "matrix", "diff", "export", "replay", "new")
 ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
 
 
@@ -448,6 +448,33 @@ def _narrow(rows: list[list[str]], paint: Any) -> str:
     if max(map(len, table(lines).splitlines())) > WIDTH:
         lines = [[*line[:-1], line[-1].rpartition(":")[2]] for line in lines]  # only the number of the line
     return str(table(lines, paint))
+
+
+def run_matrix(options: Any) -> int:
+    from dataclasses import asdict
+
+    from checker.matrix import matrix
+    from checker.report import files
+    from checker.report.matrix import render
+    from models.machines.fetch import PRESETS
+
+    strategy = _load(options.strategy)
+    scenario = _scenario(options, "x86-linux")
+    machines = [_machine(name) for name in options.machine or PRESETS]
+    use_case = options.use_case or "livepatch"
+    progress = _Progress()
+    cells = []
+    try:
+        for cell in matrix(strategy, scenario, machines, use_case, _limits(options), _engine(options)):
+            cells.append(cell)
+    finally:
+        progress.done()
+    if options.json:
+        values = {"schema": files.SCHEMA, "strategy": strategy.name, "use_case": use_case, "sites": scenario.sites}
+        files.write({**values, "cells": [asdict(cell) for cell in cells]}, options.json)
+    if options.json != "-":
+        print(render(strategy, scenario, use_case, cells, _paint()))
+    return INCONCLUSIVE if any(cell.unknown for cell in cells) else HOLDS
 
 
 def run_diff(options: Any) -> int:

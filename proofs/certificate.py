@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import z3
+
 from proofs.fingerprint import lemmas_hash, system_hash
 from proofs.induction import Obligation
 from proofs.prove import Proof
@@ -85,8 +87,11 @@ def _file_name(number: int, obligation: Obligation) -> str:
 
 
 def _text(obligation: Obligation, system: str, lemmas: str) -> str:
-    """The script: what Z3 prints of the assertions, under our own head."""
-    body: str = obligation.solver().to_smt2()
+    """The script: what Z3 prints of the assertions, under our own head.
+
+    In a context of its own, as Z3 shares and names subterms according to what else there is.
+    """
+    body: str = obligation.solver().translate(z3.Context()).to_smt2()
     start = body.index("(declare-fun") if "(declare-fun" in body else body.index("(assert")
     head = (
         f"; {obligation.name}\n; system {system}\n; lemmas {lemmas}\n"

@@ -104,8 +104,9 @@ class _Ranker:
         self.at: dict[int, dict[Component, list[Row]]] = defaultdict(lambda: {c: [] for c in system.components})
         for (component,), known in rows.items():
             for row in known:
-                if not self.one[component].halted(self.state(row)):
-                    self.at[row[self.column]][component].append(row)
+                if self.one[component].halted(self.state(row)):
+                    raise NoArgument("an error can be reached, from where nobody goes on")
+                self.at[row[self.column]][component].append(row)
 
     def state(self, row: Row) -> State:
         return State(row[: self.width], (row[self.width :],))

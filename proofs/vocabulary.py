@@ -213,17 +213,27 @@ class Words:
         """That the first byte of `site` was the trap byte at some moment since the CPU surely serialised."""
         head = site.granules[0]
         traps = {i for i, content in enumerate(head.contents) if any(string[:1] == TRAP_BYTE for string in content)}
-        return either(*(when for contents, when in self._grouped(head, self.windows).items() if contents & traps))
+        return self.applies([window for window in self.windows if self.contents(head, window) & traps])
+
+    def applies(self, windows: Sequence[Window]) -> Expr:
+        """That one of some windows is the one that applies."""
+        groups: dict[Expr, set[int]] = {TRUE: set()}
+        for window in windows:
+            moments = groups.setdefault(window.when, set())
+            other = groups.get(~window.when, set())
+            if window.moment in other:  # one or the other always applies
+                other.discard(window.moment)
+                groups[TRUE].add(window.moment)
+            else:
+                moments.add(window.moment)
+        return either(*(self.at(moments) & when for when, moments in groups.items()))
 
     def _grouped(self, granule: Granule, windows: Sequence[Window]) -> dict[frozenset[int], Expr]:
         """The windows by what memory held in them, each group as one condition."""
-        groups: dict[frozenset[int], dict[Expr, set[int]]] = {}
+        groups: dict[frozenset[int], list[Window]] = {}
         for window in windows:
-            groups.setdefault(self.contents(granule, window), {}).setdefault(window.when, set()).add(window.moment)
-        return {
-            contents: either(*(self.at(moments) & when for when, moments in group.items()))
-            for contents, group in groups.items()
-        }
+            groups.setdefault(self.contents(granule, window), []).append(window)
+        return {contents: self.applies(group) for contents, group in groups.items()}
 
     def _fetched_among(self, site: SiteText, k: int, contents: frozenset[int]) -> Expr:
         """That what the CPU can have fetched of granule k of `site` is among `contents`."""

@@ -60,7 +60,6 @@ def proof_to_json(result: CheckResult) -> dict[str, Any] | None:
         "any_number_of_cpus": proof is not None,
         "reason": proving.reason or None,
         "no_progress": (proving.tried.no_progress if proving.tried else "") or None,
-        "seconds": round(proving.seconds, 3),
         "invariant": proof.invariant.origin if proof else None,
         "instances": proof.invariant.index if proof else None,
         "lemmas": [{"name": lemma.name, "says": lemma.says} for lemma in proof.invariant.lemmas] if proof else [],

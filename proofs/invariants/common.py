@@ -83,12 +83,15 @@ def no_answer_from_the_handler(words: Words) -> Lemma:
 
 
 def nobody_has_crashed(words: Words) -> Lemma:
-    """No error place."""
+    """No error place, and no place to which nothing leads."""
+    cpu = words.cpu
+    nowhere = [place for place in (*ERRORS, *words.unused()) if place in cpu.places.labels]
+    sound = ~cpu.place.is_in([NOWHERE, *nowhere])
     return Lemma(
         "nobody-has-crashed",
         "A crash is where a torn instruction, an unclaimed trap or a lost return ends, and no CPU comes back from it.",
-        ~words.cpu.at(NOWHERE) & ~words.runs([*ERRORS, *words.unused()]),
-        (words.cpu.component,),
+        sound if cpu.under is None else sound & ~cpu.under.is_in(nowhere),
+        (cpu.component,),
     )
 
 
@@ -242,9 +245,9 @@ def parked_while_text_changes(words: Words) -> Lemma | None:
 
 
 def can_always_fetch(words: Words) -> Lemma | None:
-    """No view is empty. None where nothing is fetched ahead."""
+    """No view is empty. None where nothing is fetched ahead, and where a CPU can answer at a site."""
     view = words.cpu.view
-    if not isinstance(view, StaleView):
+    if not isinstance(view, StaleView) or words.cpu.owes is None:
         return None
     return Lemma(
         "a-cpu-can-always-fetch",

@@ -13,7 +13,7 @@ from models.scenario import Scenario
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
 from proofs.attempt import Rows
-from proofs.progress import Ranking, rank
+from proofs.progress import NoArgument, Ranking, rank
 
 
 @cache
@@ -34,9 +34,12 @@ def holding(system: TransitionSystem) -> tuple[Rows, list[Mark | Claim]]:
 
 @cache
 def ranking(name: str, scenario: Scenario) -> Ranking | None:
-    """Why the patcher finishes, before it is checked; None where the search finds that it need not."""
+    """Why the patcher finishes, before it is checked; None where it need not, or where an error can be reached."""
     model = composed(name, scenario)
     if check(model.plan.strategy, model.plan.scenario).exploration.progress is not None:
         return None
     one = One(Pairs(model.system))
-    return rank(model.system, one.rows, one.steps)
+    try:
+        return rank(model.system, one.rows, one.steps)
+    except NoArgument:
+        return None
