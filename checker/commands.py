@@ -203,6 +203,8 @@ def run_prove(options: Any) -> int:
     from checker.report import files, structured, text
     from checker.report.proof import lemmas, not_inductive
 
+    if options.recheck and not options.certificate:
+        raise UsageError("--recheck is about a certificate: say with --certificate where to write it")
     strategy = _load(options.strategy)
     scenario = _scenario(options, options.machine)
     result = _checked(strategy, scenario, options, proof=True)

@@ -30,18 +30,19 @@ class Attempt:
     @property
     def reason(self) -> str:
         """Why there is no proof, in one sentence; "" where there is one."""
-        match self.failure:
-            case None:
-                return ""
-            case Obstacle():
-                return f"the argument for any number does not apply: {self.failure}"
-            case Escape(obligation=obligation, question=question):
-                what = (
-                    f"lemma {question.name}" if isinstance(question, Lemma) else getattr(question, "property", question)
-                )
-                return f"not inductive: {obligation.name} escapes {what}"
-            case Unanswered(obligation=obligation, reason=reason):
-                return f"the solver gave up on {obligation.name}: {reason}"
+        return _said(self.failure) if self.failure else ""
+
+
+def _said(failure: Failure) -> str:
+    """A failure in one sentence."""
+    match failure:
+        case Obstacle():
+            return f"the argument for any number does not apply: {failure}"
+        case Escape(obligation=obligation, question=question):
+            what = f"lemma {question.name}" if isinstance(question, Lemma) else getattr(question, "property", question)
+            return f"not inductive: {obligation.name} escapes {what}"
+        case Unanswered(obligation=obligation, reason=reason):
+            return f"the solver gave up on {obligation.name}: {reason}"
 
 
 def attempt(
@@ -123,5 +124,5 @@ def _proved(
     more = tuple(obligations(system, invariant, ranking))
     failure = discharge(system, more, work)
     if failure is not None:
-        return Attempt(proof, None, f"the ranking does not hold: {failure}")
+        return Attempt(proof, None, f"the ranking does not hold: {_said(failure)}")
     return Attempt(replace(proof, ranking=ranking, obligations=(*proof.obligations, *more)))

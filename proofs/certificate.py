@@ -1,10 +1,12 @@
 """Proofs as files that other solvers can check: one SMT-LIB 2 script for each obligation, and a manifest.
 
-Every script is complete in itself, says which answer is expected, and is the same text each time.
+Every script is complete in itself, says which answer is expected, and is the same text each time for the same invariant.
+(An invariant that was *found* can differ with what Z3 was asked before in the same process.)
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -58,7 +60,7 @@ def write(proof: Proof, folder: Path, about: dict[str, Any]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     strange = [p for p in folder.iterdir() if p.suffix != ".smt2" and p.name != MANIFEST]
     if strange:
-        raise FileExistsError(f"{folder} holds something else than a certificate: {strange[0].name}")
+        raise FileExistsError(errno.EEXIST, f"holds something else than a certificate: {strange[0].name}", str(folder))
     for old in folder.glob("*.smt2"):
         old.unlink()
     written = []

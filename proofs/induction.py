@@ -177,7 +177,7 @@ class Conditions:
         if actors not in self._known:
             frame, after = Frame.fresh(self.system, actors), Frame.fresh(self.system, actors, "next ")
             found = frame.domains()
-            for places in selections(len(actors), self.invariant.index):
+            for places in selections(len(actors), min(len(actors), self.invariant.index)):
                 about = tuple(actors[i] for i in places)
                 found += read_all(self.fitting(about), frame, places)
             lemmas = self.fitting(actors[: self.invariant.index])

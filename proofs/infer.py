@@ -250,6 +250,7 @@ class _Reachable:
         leader = leading(system, shared)
         self.followers = followers(system, shared, leader) if leader else []
         self.tables = {about: _Table(system, about, known, leader) for about, known in rows.items()}
+        self.tables[()] = _Table(system, (), shared, leader)
         self.index = len(next(iter(rows)))
 
     def separate(self, state: State, actors: tuple[Component, ...], number: int) -> Lemma | None:
@@ -257,7 +258,7 @@ class _Reachable:
             value = follows.get(state.shared[leader])
             if value is not None and value != state.shared[column]:
                 return lemma
-        for places in selections(len(actors), self.index):
+        for places in selections(len(actors), min(len(actors), self.index)):
             table = self.tables.get(tuple(actors[i] for i in places))
             row = sum((state.instances[i] for i in places), state.shared)
             if table is not None and row not in table.rows:

@@ -27,7 +27,7 @@ from models.system.evaluate import Evaluator, State
 from models.system.expressions import FALSE, TRUE, Bits, Bool, Component, Enum, Expr, Variable, both, either, read
 from models.system.system import Action, Fairness, TransitionSystem
 from proofs.cubes import Row
-from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, take
+from proofs.encode import Encoder, Frame, Taken, Term, conjunction, disjunction, literal, take
 from proofs.induction import Conditions, Obligation
 from proofs.infer import leading
 from proofs.lemma import Invariant
@@ -310,6 +310,9 @@ class _Checks:
         self.ways = {c: self._ways(c) for c in system.components}
 
     def all(self) -> Iterator[Obligation]:
+        for objection in self.objections():  # what no state can mend
+            frame = self.conditions.around(()).frame
+            yield Obligation("progress", frame, (), (), (objection,), (z3.BoolVal(False),))
         yield self.somewhere()
         for action in self.system.actions:
             if action.actor is None:
@@ -323,8 +326,22 @@ class _Checks:
                 layers = wait.layers[component] if wait else ()
                 yield from self.consenting(position, action, component, layers)
 
+    def objections(self) -> Iterator[str]:
+        """What is wrong with the ranking itself."""
+        interferes = shape(self.system).interferes
+        if interferes:
+            yield f"“{interferes[0]}” changes more than the instance that takes it"
+        for position, action in self.ranking.onward.items():
+            if action.actor is not None or action.choice is not None or not action.fairness.is_fair:
+                yield f"“{action.name}” is no fair step of the patcher at {self.ranking.leader.type.show(position)}"
+        for wait in self.ranking.waits:
+            for layers in wait.layers.values():
+                yield from (f"“{layer.helper.value}” need not happen" for layer in layers if not layer.helper.is_fair)
+                if _overlap(layers):
+                    yield f"the stages of “{wait.action.name}” overlap"
+
     def position(self, frame: Frame, value: int) -> Term:
-        return frame.shared[self.ranking.leader] == z3.BitVecVal(value, frame.shared[self.ranking.leader].size())
+        return frame.shared[self.ranking.leader] == literal(value, self.ranking.leader.type)
 
     def somewhere(self) -> Obligation:
         """The patcher has a next step at every position that is not a goal."""
@@ -340,7 +357,8 @@ class _Checks:
         known = self.conditions.around(())
         taken = take(self.system, known.frame, action, None)
         leader = self.ranking.leader
-        goal = z3.ULT(known.frame.shared[leader], taken.after.shared[leader])
+        before, after = known.frame.shared[leader], taken.after.shared[leader]
+        goal = z3.And(z3.Not(before), after) if z3.is_bool(before) else z3.ULT(before, after)
         question = "the patcher goes forward"
         return Obligation("progress", known.frame, (), (*known.premises, *taken.enabled), (question,), (goal,), taken)
 
@@ -423,6 +441,12 @@ class _Checks:
                 moved = conjunction([enabled, *known.after.equals(taken.after)])
                 found.append(_Way(taken, _for_some_choice(taken, enabled), moved))
         return found
+
+
+def _overlap(layers: Sequence[Layer]) -> bool:
+    """Whether two stages share a layer without being the same."""
+    stages = {(layer.number, layer.until) for layer in layers}
+    return any(a < b <= end and other != end for a, end in stages if end is not None for b, other in stages)
 
 
 @dataclass(frozen=True)

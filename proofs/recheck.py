@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-from proofs.certificate import EXPECTED
+from proofs.certificate import EXPECTED, MANIFEST
 
 
 class NoSolver(Exception):
@@ -44,10 +46,18 @@ SOLVERS: dict[str, Callable[[str], str]] = {"cvc5": cvc5, "bitwuzla": bitwuzla}
 
 
 def recheck(folder: Path, solver: str) -> list[str]:
-    """The files of a certificate to which `solver` answers otherwise than expected, each with the answer."""
-    wrong = []
-    for path in sorted(folder.glob("*.smt2")):
-        answer = SOLVERS[solver](path.read_text(encoding="utf-8"))
-        if answer != EXPECTED:
-            wrong.append(f"{path.name}: {answer}")
+    """What is wrong with a certificate: files that are not as its manifest says, or that `solver` does not confirm.
+
+    Raises NoSolver, and OSError or ValueError where there is no manifest that can be read.
+    """
+    listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.smt2")}
+    wrong = [f"{name}: not in the manifest" for name in sorted(there.keys() - listed.keys())]
+    for name, facts in listed.items():
+        if name not in there:
+            wrong.append(f"{name}: missing")
+        elif hashlib.sha256(there[name].encode()).hexdigest() != facts["sha256"]:
+            wrong.append(f"{name}: not the text that was written")
+        elif (answer := SOLVERS[solver](there[name])) != EXPECTED:
+            wrong.append(f"{name}: {answer}")
     return wrong

@@ -6,7 +6,8 @@ share, and of positions and places only as far as they are *before*, *at* or *af
 `enough` sites. They are then inductive for any greater number: take a step of the whole system and a site that a lemma
 speaks of; look only at this site, at those where the CPU is before and after the step, at the one that the patcher
 writes, and at the next. That is a step of an instance with so many sites, which the proof covers, and the lemma means
-there what it means in the whole. Smaller batches are proved one by one.
+there what it means in the whole. (The first store of a round also says that the round has begun; said again, as the
+first of those sites, it changes nothing.) Smaller batches are proved one by one.
 
 What is assumed, and how far it is checked (`objection`):
   - the strategy treats all sites alike: leaving any one site out of the plan for s sites gives the plan for s - 1

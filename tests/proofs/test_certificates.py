@@ -1,17 +1,12 @@
-"""Claims: certificates are the same each time, other solvers read and confirm them, fingerprints tell systems apart.
-
-And what Z3 says of a condition is what looking at every state of a small system says.
-"""
+"""Claims: certificates are the same each time, other solvers read and confirm them, fingerprints tell systems apart."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,23 +18,19 @@ import z3
 from models.compose import compose
 from models.library import load, shipped
 from models.scenario import Scenario
-from models.system.evaluate import Evaluator, State, members_of
-from models.system.expressions import BOOL, Bits, Bool, Choice, Component, Enum, Variable, every, parameter, read
+from models.system.expressions import BOOL, Bits, Choice, every, parameter, read
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
-from models.system.system import Invariant as Claim
 from models.system.visitor import each
 from proofs import recheck as rechecking
-from proofs.certificate import EXPECTED, MANIFEST, _text, certificate_hash, scripts, write
+from proofs.certificate import EXPECTED, MANIFEST, _text, scripts, write
 from proofs.fingerprint import lemmas_hash, system_hash
-from proofs.induction import Conditions, Obligation, answer, selections
+from proofs.induction import Obligation
 from proofs.invariants import written
-from proofs.lemma import Invariant, Lemma
+from proofs.lemma import Lemma
 from proofs.progress import obligations
 from proofs.prove import Proof, prove
 from proofs.recheck import SOLVERS, recheck
 from tests.proofs.claims import composed, holding, ranking
-from tests.proofs.instances import NOTHING, lemma, questions
-from tests.proofs.test_unsound import lock_invariant, locked, polled, powered, winding
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -128,12 +119,21 @@ def test_another_solver_confirms_some_of_a_larger_proof(solver: str) -> None:
         assert SOLVERS[solver](script.text) == EXPECTED, script.name
 
 
+def said(obligation: Obligation) -> set[str]:
+    """What the other solvers say to a script that does not say what to expect."""
+    text = _text(obligation, "", "").replace(f"(set-info :status {EXPECTED})\n", "")
+    return {solve(text) for solve in SOLVERS.values()}
+
+
 @needs_solvers
 def test_other_solvers_notice_when_the_goal_is_missing() -> None:
-    """All premises together are possible: no script is unsatisfiable for a wrong reason."""
-    for obligation in proof_of("stop-machine").obligations[::6]:
-        text = _text(replace(obligation, goals=(z3.BoolVal(False),)), "", "")
-        assert {solve(text) for solve in SOLVERS.values()} == {"sat"}, obligation.name
+    """All premises together are possible, but where they speak of an error, which the lemmas exclude."""
+    some = proof_of("stop-machine").obligations[::5]
+    faults = [o for o in some if o.step is not None and o.step.action.fault]
+    assert len(faults) < len(some) / 4
+    for obligation in some:
+        possible = said(replace(obligation, goals=(z3.BoolVal(False),)))
+        assert possible == {"unsat" if obligation in faults else "sat"}, obligation.name
 
 
 @needs_solvers
@@ -146,7 +146,7 @@ def test_other_solvers_notice_when_a_premise_is_missing() -> None:
             expected = str(less.solver().check())
             noticed += expected == "sat"
             if expected == "sat" or k == 0:
-                assert {solve(_text(less, "", "")) for solve in SOLVERS.values()} == {expected}
+                assert said(less) == {expected}
     assert noticed >= 5
 
 
@@ -187,7 +187,8 @@ def test_a_damaged_file_is_reported(solver: str, tmp_path: Path) -> None:
     path = sorted(tmp_path.glob("*.smt2"))[1]
     text = path.read_text(encoding="utf-8")
     path.write_text(text[: text.index("(assert")] + "(check-sat)\n", encoding="utf-8")
-    assert recheck(tmp_path, solver) == [f"{path.name}: sat"]
+    (found,) = recheck(tmp_path, solver)
+    assert found == f"{path.name}: not the text that was written"
 
 
 def damaged(folder: Path, how: str) -> None:
@@ -205,10 +206,16 @@ def damaged(folder: Path, how: str) -> None:
 
 
 @needs_solvers
-@pytest.mark.xfail(strict=True, raises=Exception, reason="the files are not compared with the manifest")
-@pytest.mark.parametrize("how", ["gone", "trivial", "cut short"])
+@pytest.mark.parametrize("how", ["gone", "trivial"])
 def test_a_file_that_is_not_what_the_manifest_says_is_reported(how: str, tmp_path: Path) -> None:
     damaged(tmp_path, how)
+    for solver in SOLVERS:
+        assert recheck(tmp_path, solver)
+
+
+@needs_solvers
+def test_a_file_that_is_cut_short_is_reported(tmp_path: Path) -> None:
+    damaged(tmp_path, "cut short")
     for solver in SOLVERS:
         assert recheck(tmp_path, solver)
 
@@ -285,7 +292,13 @@ def test_lemmas_have_a_fingerprint_without_their_sentences() -> None:
     cpu, g = system.components[0], read(system.variables[0])
     one = Lemma("one", "is needed", g < 2, (cpu,))
     assert lemmas_hash([one]) == lemmas_hash([Lemma("one", "is not", g < 2, (cpu,))])
-    others = ([], [replace(one, holds=g < 3)], [replace(one, about=())], [replace(one, name="two")], [one, one])
+    others: tuple[list[Lemma], ...] = (
+        [],
+        [replace(one, holds=g < 3)],
+        [replace(one, about=())],
+        [replace(one, name="two")],
+        [one, one],
+    )
     assert len({lemmas_hash(lemmas) for lemmas in ([one], *others)}) == len(others) + 1
 
 
@@ -301,115 +314,3 @@ def test_the_number_of_cpus_is_no_part_of_a_shipped_system(name: str) -> None:
 def test_strategies_differ() -> None:
     found = [system_hash(compose(strategy, Scenario(sites=2)).system) for strategy in shipped().values()]
     assert len(set(found)) == len(found)
-
-
-# ---- every state of a small system ----------------------------------------------------------------------------------
-
-
-def values(variable: Variable) -> range:
-    match variable.type:
-        case Bool():
-            return range(2)
-        case Enum(labels=labels):
-            return range(len(labels))
-        case Bits(width=width):
-            return range(1 << width)
-
-
-def all_states(system: TransitionSystem) -> Iterator[State]:
-    """Every combination of values, reachable or not."""
-    groups = [system.globals, *(system.locals(c) for c, _ in system.instances)]
-    choices = [list(itertools.product(*map(values, group))) for group in groups]
-    for shared, *instances in itertools.product(*choices):
-        yield State(shared, tuple(instances))
-
-
-class Enumerated:
-    """What an obligation of index k says, by the evaluator and by looking at every state."""
-
-    def __init__(self, system: TransitionSystem, invariant: Invariant, obligation: Obligation) -> None:
-        self.invariant, self.obligation = invariant, obligation
-        actors = obligation.actors
-        self.system = system.resized({c: actors.count(c) for c in system.components})
-        order = sorted(range(len(actors)), key=lambda i: system.components.index(actors[i]))
-        self.place = {old: new for new, old in enumerate(order)}  # where the k-th of the obligation's instances is
-        self.evaluator = Evaluator(self.system)
-
-    def says(self, one: Lemma, state: State, places: tuple[int, ...]) -> bool:
-        who = self.place[places[0]] if one.about else None
-        bound = self.place[places[1]] if len(one.about) > 1 else None
-        return bool(self.evaluator.value(one.holds, state, who, 0, bound))
-
-    def known(self, state: State) -> bool:
-        """Whether the invariant holds, read for every few instances."""
-        for places in selections(len(self.obligation.actors), self.invariant.index):
-            about: tuple[Component, ...] = tuple(self.obligation.actors[i] for i in places)
-            fitting = (l for l in self.invariant.lemmas if l.about == about[: len(l.about)])
-            if not all(self.says(l, state, places) for l in fitting):
-                return False
-        return True
-
-    def holds(self) -> bool:
-        if self.obligation.kind == "initiation":
-            return all(self.fine(self.evaluator.initial(), self.evaluator.initial(), None))
-        return all(fine for state in all_states(self.system) if self.known(state) for fine in self.after(state))
-
-    def after(self, state: State) -> Iterator[bool]:
-        taken = self.obligation.step
-        if taken is None:
-            yield from self.fine(state, state, None)
-            return
-        actor = None if taken.actor is None else self.place[taken.actor]
-        assert actor is None or actor in members_of(self.system, taken.action.actor)
-        for step in self.evaluator.successors(state):
-            if step.action is taken.action and step.instance == actor:
-                marks = self.evaluator.marks(step, state)
-                yield from self.fine(state, step.state, marks)
-
-    def fine(self, before: State, after: State, marks: list[Mark] | None) -> Iterator[bool]:
-        for question in self.obligation.questions:
-            match question:
-                case Lemma():
-                    yield self.says(question, after, (0, 1))
-                case Mark():
-                    yield question not in (marks or [])
-                case Claim():
-                    yield bool(self.evaluator.value(question.holds, after))
-
-
-def invariants() -> list[tuple[str, Callable[[], tuple[TransitionSystem, Invariant]]]]:
-    """Proofs, and what is none."""
-
-    def lit(asks: bool) -> tuple[TransitionSystem, Invariant]:
-        system = powered(asks)
-        power, on, asked = map(read, system.variables)
-        lemmas = (lemma(~on | power, system.components[1]), lemma(~asked | asked, system.components[0]))
-        return system, Invariant(lemmas, "written", 1)
-
-    def at_most(n: int) -> tuple[TransitionSystem, Invariant]:
-        return winding(), Invariant((lemma(read(winding().variables[0]) < n, winding().components[0]),), "written", 1)
-
-    return [
-        ("a lock", lambda: (locked(True), lock_invariant(locked(True)))),
-        ("a lock that nobody asks for", lambda: (locked(False), lock_invariant(locked(False)))),
-        ("power", lambda: lit(True)),
-        ("power that is cut", lambda: lit(False)),
-        ("winding", lambda: at_most(2)),
-        ("winding, not inductive", lambda: at_most(3)),
-        ("nothing known", lambda: (polled("all"), NOTHING)),
-    ]
-
-
-@pytest.mark.parametrize(("name", "make"), invariants(), ids=[name for name, _ in invariants()])
-def test_z3_says_of_every_condition_what_all_states_say(
-    name: str, make: Callable[[], tuple[TransitionSystem, Invariant]]
-) -> None:
-    system, whole = make()
-    results = set()
-    for invariant in (whole, *(whole.without(one) for one in whole.lemmas)):
-        for obligation in Conditions(system, invariant, questions(system)).all():
-            expected = Enumerated(system, invariant, obligation).holds()
-            assert (answer(system, obligation) is None) == expected, obligation.name
-            results.add(expected)
-    assert True in results
-    assert False in results

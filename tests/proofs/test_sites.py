@@ -323,7 +323,8 @@ def test_what_a_missing_sync_breaks_is_proved_of_no_number_of_sites() -> None:
     broken = violations(result) - violations(whole)
     assert broken
     found = prove_sites(result.model, result.exploration)
-    assert not broken & ({claim.property for claim in found.proof.claims} if found.proof else set())
+    assert found.proof is not None
+    assert not broken & {claim.property for claim in found.proof.claims}
 
 
 def violations(result: CheckResult) -> set[str]:
