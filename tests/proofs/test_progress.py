@@ -159,7 +159,6 @@ WEAK = {system.name: system for system in (opened_by_cpus(False), halting())}
 RIGHT = {
     system.name: system
     for system in (
-        shut(True),
         waiting("a step that may also stay is none", (TASK, "busy", ("busy", "ready"))),
         waiting("consent is taken back a few times", READY, (NEVER, "ready", ("busy",))),
         waiting(
