@@ -13,15 +13,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from checker import commands
-from checker.commands import ENGINES, INCONCLUSIVE, INTERNAL, MODEL, USAGE, UsageError, complain
+from checker import commands, studies
+from checker.options import ENGINES, INCONCLUSIVE, INTERNAL, MODEL, NAMES, USAGE, UsageError, complain
 from models.system.errors import ModelError, ScenarioError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status; never raises but for SystemExit of a wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] not in (*commands.NAMES, "-h", "--help", "--version"):
+    if words and words[0] not in (*NAMES, "-h", "--help", "--version"):
         words.insert(0, "check")  # a bare strategy means check
     options = _parser().parse_args(words)
     output = _Unbreakable(sys.stdout)
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "--proof", choices=("on", "off"), default="on", help="also try to prove it for any number of CPUs"
     )
 
-    prove = command("prove", commands.run_prove, "prove a strategy for any number of CPUs, and show the invariant")
+    prove = command("prove", studies.run_prove, "prove a strategy for any number of CPUs, and show the invariant")
     prove.add_argument("strategy", help="a shipped name, or a file (file.py, or file.py:name)")
     _scenario_options(prove)
     prove.add_argument(
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     prove.add_argument("--recheck", action="store_true", help="have cvc5 and bitwuzla answer the certificate, too")
     _common_options(prove)
 
-    docs = command("docs", commands.run_docs, "write what is proved of the shipped strategies as pages, one for each")
+    docs = command("docs", studies.run_docs, "write what is proved of the shipped strategies as pages, one for each")
     docs.add_argument("strategies", nargs="*", metavar="STRATEGY", help="only these (default: all, and the index)")
     docs.add_argument("--check", action="store_true", help="write nothing; say which pages are stale (exit status 1)")
     docs.add_argument(
@@ -154,13 +154,13 @@ def _parser() -> argparse.ArgumentParser:
     catalogue.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
 
     explain = command(
-        "explain", commands.run_explain, "leave out each step in turn: what breaks, with the shortest trace"
+        "explain", studies.run_explain, "leave out each step in turn: what breaks, with the shortest trace"
     )
     explain.add_argument("strategy")
     _scenario_options(explain)
     _common_options(explain)
 
-    table = command("matrix", commands.run_matrix, "machines × each step left out: which promise each step rests on")
+    table = command("matrix", studies.run_matrix, "machines × each step left out: which promise each step rests on")
     table.add_argument("strategy")
     _scenario_options(table, machines=True)
     table.set_defaults(sites=1)

@@ -1,160 +1,42 @@
-"""What each command of `check-strategy` does: from parsed options to output and an exit status.
+"""What each everyday command of `check-strategy` does: from parsed options to output and an exit status.
 
 Imports are inside the functions, so that a command pays only for what it uses.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from models.system.errors import ScenarioError
-
-HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
-SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
-NAMES = ("check", "prove", "docs", "list", "catalogue", "explain", "matrix", "diff", "export", "replay", "new")
-ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
-
-
-class UsageError(Exception):
-    """The command line asks for something that does not exist."""
-
-
-def worst(statuses: Sequence[int]) -> int:
-    """Of several exit statuses, the one that counts."""
-    return min(statuses, key=SEVERITY.index, default=HOLDS)
-
-
-def complain(message: str, status: int) -> int:
-    """Say what is wrong in one line on standard error. Returns `status`."""
-    print(f"check-strategy: {' '.join(message.split())}", file=sys.stderr)
-    return status
-
-
-# ---- what commands share ----------------------------------------------------------------------------------------------
-
-
-def _load(name: str) -> Any:
-    from models.library import load, shipped
-
-    try:
-        return load(name)
-    except KeyError:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, [*shipped(), *NAMES], 3, 0.5)
-        near = [f"./{name}.py"] if os.path.exists(f"{name}.py") else near
-        hint = f"; did you mean {' or '.join(near)}?" if near else "; `check-strategy list` shows all"
-        raise UsageError(f"there is no strategy “{name}”{hint}") from None
-
-
-def _machine(name: str) -> Any:
-    from models.machines.fetch import PRESETS, machine
-
-    try:
-        return machine(name)
-    except ScenarioError as error:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name.partition(",")[0], PRESETS, 3, 0.4)
-        known = name.partition(",")[0] in PRESETS
-        hint = f"; did you mean {' or '.join(near)}?" if near and not known else ""
-        raise UsageError(f"{error.message}{hint}") from None
-
-
-def _scenario(options: Any, machine: str) -> Any:
-    from models.scenario import Scenario
-
-    return Scenario(
-        machine=_machine(machine),
-        transition=options.transition,
-        rounds=options.rounds,
-        cpus=options.cpus,
-        sites=options.sites,
-        without=frozenset(options.without),
-        preempt=options.preempt,
-        nmi=options.nmi,
-    )
-
-
-def _limits(options: Any) -> Any:
-    from checker.search.result import Limits
-
-    return Limits(options.max_states, options.max_seconds, options.max_memory)
-
-
-def _engine(options: Any) -> Any:
-    from checker.search.engine import Engine
-
-    symmetry = None if options.symmetry is None else options.symmetry == "on"
-    return Engine(options.engine, options.threads, symmetry, options.hash_compaction)
-
-
-def _paint(quiet: bool = False) -> Any:
-    from checker.report.layout import Paint
-
-    return Paint(sys.stdout.isatty() and not quiet and "NO_COLOR" not in os.environ)
-
-
-class _Progress:
-    """The progress line: on standard error, only on a terminal, only after a second."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.shown = False
-        self.active = sys.stderr.isatty()
-
-    def __call__(self, at: Any) -> None:
-        now = time.monotonic()
-        if not self.active or now - self.began < 1 or now - self.last < 0.2:
-            return
-        import resource
-
-        self.last, self.shown = now, True
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        rate = at.states / (now - self.began)
-        line = f"{at.states:,} states, {rate:,.0f}/s, depth {at.depth}, frontier {at.frontier:,}, {memory:,} MiB"
-        print(f"\r\x1b[K{line[:79]}", end="", file=sys.stderr, flush=True)
-
-    def done(self) -> None:
-        if self.shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _checked(strategy: Any, scenario: Any, options: Any, proof: bool = False) -> Any:
-    from checker.verdict import check
-
-    progress = _Progress()
-    try:
-        return check(
-            strategy,
-            scenario,
-            use_case=options.use_case,
-            engine=_engine(options),
-            limits=_limits(options),
-            report=progress,
-            proof=proof,
-        )
-    finally:
-        progress.done()
-
-
-# ---- the commands -----------------------------------------------------------------------------------------------------
+from checker.options import (
+    HOLDS,
+    INCONCLUSIVE,
+    MODEL,
+    VACUOUS,
+    VIOLATION,
+    UsageError,
+    absolute,
+    checked,
+    complain,
+    limits_of,
+    load_strategy,
+    paint_of,
+    scenario_of,
+    worst,
+)
 
 
 def run_check(options: Any) -> int:
-    strategy = _load(options.strategy)
-    scenario = _scenario(options, options.machine)
+    strategy = load_strategy(options.strategy)
+    scenario = scenario_of(options, options.machine)
     if options.expected:
         from models.scenario import Scenario
 
         if scenario != Scenario() or options.use_case or options.keep_generated:
             raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
         return _expected([options.strategy], options)
-    result = _checked(strategy, scenario, options, options.proof == "on")
+    result = checked(strategy, scenario, options, options.proof == "on")
     from checker.report import files, structured, text
 
     name = options.strategy
@@ -163,10 +45,10 @@ def run_check(options: Any) -> int:
 
         words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
         replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
-        print(text.render(result, _paint(), replay))
+        print(text.render(result, paint_of(), replay))
         _say_which(name, strategy)
     if options.json:
-        files.write(structured.check_to_json(result, _absolute(name)), options.json)
+        files.write(structured.check_to_json(result, absolute(name)), options.json)
     _keep_generated(result, options)
     return int(result.exit_status)
 
@@ -183,12 +65,6 @@ def _say_which(name: str, strategy: Any) -> None:
             print(f"note  the file has more strategies; check one by {name}:NAME — {', '.join(others)}")
 
 
-def _absolute(name: str) -> str:
-    from models.library import is_path
-
-    return os.path.abspath(name) if is_path(name) else name
-
-
 def _keep_generated(result: Any, options: Any) -> None:
     if options.keep_generated:
         from pathlib import Path
@@ -197,119 +73,6 @@ def _keep_generated(result: Any, options: Any) -> None:
         from checker.search.generate import generate
 
         write_atomically(Path(options.keep_generated), generate(result.model.system).source)
-
-
-def run_prove(options: Any) -> int:
-    from checker.report import files, structured, text
-    from checker.report.proof import lemmas, not_inductive
-
-    if options.recheck and not options.certificate:
-        raise UsageError("--recheck is about a certificate: say with --certificate where to write it")
-    strategy = _load(options.strategy)
-    scenario = _scenario(options, options.machine)
-    result = _checked(strategy, scenario, options, proof=True)
-    tried = result.proving.tried if result.proving else None
-    proof = tried.proof if tried else None
-    certificate = _certificate(result, proof, options) if proof else None
-    more = _more(result, options) if proof else {}
-    if options.json != "-":
-        paint = _paint()
-        print(text.render(result, paint))
-        if proof:
-            print("\n" + lemmas(proof, paint))
-        if tried and tried.failure:
-            print("\n" + not_inductive(tried.failure, paint))
-        if more:
-            from checker.report.layout import fill
-
-            print(
-                "\n" + "\n".join(fill(f"{what}  {_said(found)}", following="        ") for what, found in more.items())
-            )
-        if certificate:
-            print("\n" + certificate)
-    if options.json:
-        values = structured.check_to_json(result, _absolute(options.strategy))
-        values["any_number"] = {
-            what: {"proved": not found.reason, "says": found.says, "reason": found.reason or None}
-            for what, found in more.items()
-        }
-        files.write(values, options.json)
-    if result.exit_status != HOLDS:
-        return int(result.exit_status)
-    if any(found.reason for found in more.values()):
-        return INCONCLUSIVE
-    required = [v for r in result.results for v in r.verdicts if v.required]
-    return HOLDS if all(v.verdict in ("proved", "exposed") for v in required) else INCONCLUSIVE
-
-
-def _more(result: Any, options: Any) -> dict[str, Any]:
-    """What is proved beyond the scenario's sites and rounds, as far as it was asked for."""
-    from checker.proving import prove_rounds, prove_sites
-
-    found = {}
-    if options.any_sites:
-        found["sites"] = prove_sites(result.model, result.exploration)
-    if options.any_rounds:
-        found["rounds"] = prove_rounds(result.model, result.exploration)
-    return found
-
-
-def _said(found: Any) -> str:
-    return f"not proved: {found.reason}" if found.reason else f"any number: {found.says}"
-
-
-def _certificate(result: Any, proof: Any, options: Any) -> str:
-    """Write the certificate, have it answered by other solvers, and say what was done."""
-    if not options.certificate:
-        return ""
-    from pathlib import Path
-
-    from checker.report.layout import fill
-    from proofs.certificate import certificate_hash, write
-    from proofs.recheck import SOLVERS, NoSolver, recheck
-
-    folder = Path(options.certificate)
-    written = write(
-        proof, folder, {"strategy": result.strategy.name, "machine": result.model.plan.scenario.machine.name}
-    )
-    said = [f"certificate  {folder}: {len(written) - 1} scripts, SHA-256 {certificate_hash(proof)}"]
-    for solver in SOLVERS if options.recheck else ():
-        try:
-            wrong = recheck(folder, solver)
-        except NoSolver as missing:
-            raise UsageError(str(missing)) from missing
-        if wrong:
-            raise UsageError(f"{solver} does not confirm the certificate: {'; '.join(wrong)}")
-        said.append(f"             every answer is confirmed by {solver}")
-    return "\n".join([fill(said[0], following="             "), *said[1:]])
-
-
-def run_docs(options: Any) -> int:
-    from pathlib import Path
-
-    from checker.documentation import other_solver, pages, stale, write
-    from checker.report.layout import plural
-
-    for name in options.strategies:
-        _load(name)
-    folder, whole = Path(options.output), not options.strategies
-    made = pages(options.strategies)
-    if not options.check:
-        gone = write(folder, made, whole)
-        for name in gone:
-            print(f"removed {folder / name}: nothing is generated for it")
-        print(f"wrote {plural(len(made), 'page')} to {folder}")
-        return HOLDS
-    if note := other_solver(folder, made):
-        print(f"note  {note}")
-    found = stale(folder, made, whole)
-    for sentence in found:
-        print(sentence)
-    if found:
-        print(f"{plural(len(found), 'page')} to mend: check-strategy docs --output {folder}")
-        return VIOLATION
-    print(f"{plural(len(made), 'page')} in {folder}: all as they should be")
-    return HOLDS
 
 
 def run_list(options: Any) -> int:
@@ -352,7 +115,7 @@ def _exposures(use_case: str) -> list[str]:
 
 def run_catalogue(options: Any) -> int:
     for name in options.strategies:
-        _load(name)
+        load_strategy(name)
     return _expected(options.strategies, options)
 
 
@@ -363,10 +126,10 @@ def _expected(names: Sequence[str], options: Any) -> int:
     from checker.report import files, layout
 
     began = time.monotonic()
-    paint = _paint()
+    paint = paint_of()
     found = []
     quiet = options.json == "-"
-    for met in run(names, _limits(options)):
+    for met in run(names, limits_of(options)):
         found.append(met)
         if not quiet:
             word = paint("ok  ", "green") if met.ok else paint("FAIL", "red")
@@ -393,92 +156,6 @@ def _expected(names: Sequence[str], options: Any) -> int:
     return worst([*statuses, *(VACUOUS for met in found if met.vacuous)])
 
 
-def run_explain(options: Any) -> int:
-    from checker.explain import omissions
-    from checker.report import files, layout, structured, text
-
-    strategy = _load(options.strategy)
-    scenario = _scenario(options, options.machine)
-    paint = _paint()
-    use_case = options.use_case or "livepatch"
-    whole = _checked(strategy, scenario, options)
-    rows, found = [["step", "without it", "steps", "line"]], []
-    known = {(v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case}
-    steps = omissions(strategy, scenario, use_case, _limits(options), known, _engine(options))
-    for omission in steps if whole.exploration.complete else ():
-        found.append(omission)
-        broken = ", ".join(f"{name} ({kind})" for name, kind in omission.broken)
-        unknown = "unknown" if omission.inconclusive else "nothing more breaks" if known else "protects nothing here"
-        length = str(len(omission.trace.steps)) if omission.trace else ""
-        rows.append([omission.label, broken or unknown, length, os.path.basename(omission.line)])
-    if options.json != "-":
-        heading = f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}"
-        print(layout.fill(heading, "", "  "))
-        if known:
-            broken = ", ".join(f"{name} ({kind})" for name, kind in sorted(known))
-            print(layout.fill(f"complete, it breaks already: {broken}", "", "  "))
-        print("\n" + _narrow(rows, paint))
-        for omission in found:
-            if omission.trace is not None:
-                print(f"\n{paint(f'without {omission.label}', 'bold')}: {omission.trace.property}")
-                for k, step in enumerate(omission.trace.steps, 1):
-                    print(layout.fill(f"{k:3}  {step.says}", "", "     "))
-                print(layout.fill(f"=> {omission.trace.why}", "  ", "     "))
-    if options.json:
-        name = _absolute(options.strategy)
-        values = {
-            "schema": files.SCHEMA,
-            "strategy": strategy.name,
-            "use_case": use_case,
-            "complete": structured.check_to_json(whole, name),
-            "without": [{"label": o.label, "line": o.line, **structured.check_to_json(o.result, name)} for o in found],
-        }
-        files.write(values, options.json)
-    statuses = [INCONCLUSIVE for o in found if o.inconclusive]
-    return worst([whole.exit_status, *statuses])
-
-
-def _narrow(rows: list[list[str]], paint: Any) -> str:
-    """A table whose wide middle column is broken at commas, one property to a line."""
-    from checker.report.layout import WIDTH, table
-
-    lines = [rows[0]]
-    for row in rows[1:]:
-        first, *others = row[1].split(", ")
-        lines.append([row[0], first, *row[2:]])
-        lines += [["", other, "", ""] for other in others]
-    if max(map(len, table(lines).splitlines())) > WIDTH:
-        lines = [[*line[:-1], line[-1].rpartition(":")[2]] for line in lines]  # only the number of the line
-    return str(table(lines, paint))
-
-
-def run_matrix(options: Any) -> int:
-    from dataclasses import asdict
-
-    from checker.matrix import matrix
-    from checker.report import files
-    from checker.report.matrix import render
-    from models.machines.fetch import PRESETS
-
-    strategy = _load(options.strategy)
-    scenario = _scenario(options, "x86-linux")
-    machines = [_machine(name) for name in options.machine or PRESETS]
-    use_case = options.use_case or "livepatch"
-    progress = _Progress()
-    cells = []
-    try:
-        for cell in matrix(strategy, scenario, machines, use_case, _limits(options), _engine(options)):
-            cells.append(cell)
-    finally:
-        progress.done()
-    if options.json:
-        values = {"schema": files.SCHEMA, "strategy": strategy.name, "use_case": use_case, "sites": scenario.sites}
-        files.write({**values, "cells": [asdict(cell) for cell in cells]}, options.json)
-    if options.json != "-":
-        print(render(strategy, scenario, use_case, cells, _paint()))
-    return INCONCLUSIVE if any(cell.unknown for cell in cells) else HOLDS
-
-
 def run_diff(options: Any) -> int:
     from checker.report import files, layout, structured, text
 
@@ -487,7 +164,7 @@ def run_diff(options: Any) -> int:
     if len(names) > 2 or len(machines) > 2 or len(names) * len(machines) < 2:
         raise UsageError("diff compares two: two strategies, or one strategy and two --machine")
     sides = [(names[0], machines[0]), (names[-1], machines[-1])]
-    results = [_checked(_load(name), _scenario(options, machine), options) for name, machine in sides]
+    results = [checked(load_strategy(name), scenario_of(options, machine), options) for name, machine in sides]
     titles = [f"{name} on {machine}" if len(machines) == 2 else name for name, machine in sides]
     rows = [["use case", "property", *titles]]
     for a, b in zip(results[0].results, results[1].results, strict=True):
@@ -497,7 +174,7 @@ def run_diff(options: Any) -> int:
     if options.json:
         values = {
             "schema": files.SCHEMA,
-            "sides": [structured.check_to_json(r, _absolute(n)) for r, (n, _) in zip(results, sides, strict=True)],
+            "sides": [structured.check_to_json(r, absolute(n)) for r, (n, _) in zip(results, sides, strict=True)],
             "differences": [
                 dict(zip(("use_case", "property", "first", "second"), row, strict=True)) for row in rows[1:]
             ],
@@ -511,7 +188,7 @@ def run_diff(options: Any) -> int:
             if max(map(len, wide.splitlines())) > layout.WIDTH:
                 rows[0][2:] = ["first", "second"]
                 print(f"first   {titles[0]}\nsecond  {titles[1]}\n")
-            print(layout.table(rows, _paint()))
+            print(layout.table(rows, paint_of()))
     unknown = [r for r in results if not r.exploration.complete]
     return INCONCLUSIVE if unknown else HOLDS
 
@@ -523,7 +200,7 @@ def run_export(options: Any) -> int:
     from checker.report.files import write_atomically
     from models.compose import compose
 
-    system = compose(_load(options.strategy), _scenario(options, options.machine)).system
+    system = compose(load_strategy(options.strategy), scenario_of(options, options.machine)).system
     try:
         if options.to == "promela":
             from checker.export.promela import promela
@@ -555,7 +232,7 @@ def run_replay(options: Any) -> int:
     except TraceFileError as error:
         return complain(str(error), MODEL)
     for number, trace in enumerate(traces, 1):
-        print(render_trace(trace, number, _paint()), end="\n\n")
+        print(render_trace(trace, number, paint_of()), end="\n\n")
     print(f"{len(traces)} trace{'' if len(traces) == 1 else 's'} replayed; every step is as the file says")
     return HOLDS
 

@@ -12,8 +12,9 @@ from proofs.cubes import Row
 from proofs.induction import WORK, Escape, Obligation, Unanswered
 from proofs.infer import NotFound, infer
 from proofs.lemma import Invariant, Lemma
-from proofs.progress import NoArgument, Ranking, Steps, obligations, rank
+from proofs.progress import obligations
 from proofs.prove import Failure, Proof, discharge, prove
+from proofs.ranking import NoArgument, Ranking, Steps, rank
 from proofs.shape import Obstacle, shape
 
 Rows = Mapping[tuple[Component, ...], set[Row]]

@@ -9,7 +9,7 @@ from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
 from proofs.induction import WORK, Conditions, Escape, Obligation, Unanswered, all_hold, answer
 from proofs.lemma import Invariant
-from proofs.progress import Ranking
+from proofs.ranking import Ranking
 from proofs.shape import Obstacle, objection, shape
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from checker import catalogue as catalogue_module
-from checker import commands, verdict
+from checker import commands, options, verdict
 from checker.cli import main
-from checker.commands import SEVERITY, worst
+from checker.options import SEVERITY, worst
 from checker.report.files import write, write_atomically
 from checker.search import engine
 from models.library import shipped
@@ -146,7 +146,7 @@ def test_what_nobody_foresaw_exits_70_with_one_line(
     def fail(*_: object) -> None:
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr(commands, "_scenario", fail)
+    monkeypatch.setattr(commands, "scenario_of", fail)
     status, out, err = run(TRACED, capsys)
     assert (status, out) == (70, "") and err.count("\n") == 1 and "RuntimeError: unforeseen" in err
 
@@ -314,7 +314,7 @@ def test_ctrl_c_during_the_search_prints_what_is_known(
         if at.depth > 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands._Progress, "__call__", interrupt)
+    monkeypatch.setattr(options.Progress, "__call__", interrupt)
     status, out, _ = run(["careful-call-to-call"], capsys)
     assert status == 4 and "INCOMPLETE (interrupted)" in out and "unknown" in out and "verified" not in out
 
@@ -328,7 +328,7 @@ def test_ctrl_c_after_a_violation_was_found_still_shows_it(
         if at.depth > 8:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands._Progress, "__call__", interrupt)
+    monkeypatch.setattr(options.Progress, "__call__", interrupt)
     status, out, _ = run(["nop-then-back"], capsys)
     assert status == 1 and "INCOMPLETE (interrupted)" in out and "VIOLATED (missed)" in out and "Trace 1" in out
 
@@ -355,7 +355,7 @@ def test_ctrl_c_ends_an_explanation(capsys: pytest.CaptureFixture[str], monkeypa
         if presses == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands._Progress, "__call__", interrupt)
+    monkeypatch.setattr(options.Progress, "__call__", interrupt)
     status, out, _ = run(["explain", "careful-call-to-call", *SMALL], capsys)
     assert status == 4 and "traps-claimed" not in out
 

@@ -153,7 +153,7 @@ def test_what_an_engine_does_not_have_is_refused(name: str) -> None:
 
 
 def test_the_command_knows_the_same_engines() -> None:
-    from checker.commands import ENGINES
+    from checker.options import ENGINES
 
     assert ENGINES == engine.ENGINES
 

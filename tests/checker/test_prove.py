@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checker.cli import main
-from checker.commands import HOLDS, INCONCLUSIVE, MODEL, USAGE, VIOLATION
+from checker.options import HOLDS, INCONCLUSIVE, MODEL, USAGE, VIOLATION
 from checker.proving import prove_system
 from checker.report.proof import not_inductive
 from models.system.expressions import Bits, Enum, every, read

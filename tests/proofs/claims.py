@@ -13,7 +13,7 @@ from models.scenario import Scenario
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
 from proofs.attempt import Rows
-from proofs.progress import NoArgument, Ranking, rank
+from proofs.ranking import NoArgument, Ranking, rank
 
 
 @cache

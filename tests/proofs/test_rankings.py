@@ -16,8 +16,9 @@ from models.system.visitor import each
 from proofs import progress
 from proofs.induction import Escape, Obligation, Unanswered
 from proofs.lemma import Invariant, Lemma
-from proofs.progress import Layer, Ranking, Wait, obligations
+from proofs.progress import obligations
 from proofs.prove import Proof, discharge, prove
+from proofs.ranking import Layer, Ranking, Wait
 from tests.checker.reference import survey
 from tests.proofs.test_progress import LIES, RIGHT, going_back, halting, shut, stray, violated
 from tests.proofs.waits import (

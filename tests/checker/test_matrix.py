@@ -1,0 +1,71 @@
+"""Claims: the matrix says of each machine and omission what a check of it says, and draws the right conclusion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from checker.cli import main
+from checker.matrix import COMPLETE, Cell, holding, letters, matrix, needed
+from checker.report.layout import WIDTH
+from checker.verdict import check
+from models.library import load
+from models.machines.fetch import PRESETS
+from models.plan import plan
+from models.properties import PROPERTIES
+from models.scenario import Scenario
+
+SMALL = Scenario(cpus=1, sites=1)
+SOME = ("x86-linux", "x86-amd", "x86-coherent", "x86-intel-manual")
+
+
+def cells(name: str) -> list[Cell]:
+    return list(matrix(load(name), SMALL, [PRESETS[machine] for machine in SOME]))
+
+
+def test_every_cell_is_what_a_check_says() -> None:
+    strategy, found = load("careful-call-to-call"), cells("careful-call-to-call")
+    assert len(found) == len(SOME) * (1 + len(plan(strategy, SMALL).labels))
+    for cell in found:
+        without = frozenset({cell.without}) if cell.without else frozenset()
+        machine = PRESETS[cell.machine]
+        result = check(strategy, cpus=1, sites=1, machine=machine, without=without, use_case="livepatch")
+        verdicts = {v.property: v.verdict for v in result.results[0].verdicts}
+        assert [name for name in PROPERTIES if verdicts[name] == "violated"] == list(cell.violated)
+        assert [name for name in PROPERTIES if verdicts[name] == "exposed"] == list(cell.exposed)
+
+
+def test_a_step_is_needed_where_something_breaks_without_it() -> None:
+    """The middle sync: needed where stale bytes are fetched in any order, not where fetches are in order."""
+    found = needed(cells("text-poke-batch"))
+    assert "x86-linux" in found["sync-2"] and "x86-amd" not in found["sync-2"]
+    assert "x86-amd" in found["sync-1"] and "x86-coherent" not in found["sync-1"]
+    assert found["discard"] == []
+
+
+def test_machines_on_which_the_whole_does_not_hold_do_not_count() -> None:
+    found = cells("text-poke-batch")
+    assert "x86-intel-manual" not in holding(found)
+    assert all("x86-intel-manual" not in machines for machines in needed(found).values())
+    broken = Cell("somewhere", COMPLETE, ("completes",)), Cell("somewhere", "claim", ("completes", "traps-claimed"))
+    assert holding(broken) == [] and needed(broken) == {"claim": []}
+
+
+def test_every_property_has_a_letter_of_its_own() -> None:
+    assert list(letters()) == list(PROPERTIES)
+    assert len(set(letters().values())) == len(PROPERTIES)
+
+
+def test_the_command_prints_and_writes_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "matrix.json"
+    status = main(
+        ["matrix", "careful-call-to-call", "--machine", "x86-linux", "--machine", "x86-amd", "--json", str(file)]
+    )
+    out = capsys.readouterr().out
+    assert status == 0 and max(map(len, out.splitlines())) <= WIDTH
+    assert "sync-2: needed on x86-linux; elsewhere it protects nothing" in out
+    values = json.loads(file.read_text())["cells"]
+    assert {cell["machine"] for cell in values} == {"x86-linux", "x86-amd"}
+    assert next(c for c in values if c["machine"] == "x86-amd" and c["without"] == "sync-2")["violated"] == []
