@@ -69,3 +69,10 @@ def test_the_command_prints_and_writes_the_same(capsys: pytest.CaptureFixture[st
     values = json.loads(file.read_text())["cells"]
     assert {cell["machine"] for cell in values} == {"x86-linux", "x86-amd"}
     assert next(c for c in values if c["machine"] == "x86-amd" and c["without"] == "sync-2")["violated"] == []
+
+
+def test_the_page_on_promises_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "promises.md").read_text(encoding="utf-8")
+    command, shown = page.split("$ check-strategy ", 1)[1].split("```", 1)[0].split("\n", 1)
+    main(command.split())
+    assert capsys.readouterr().out == shown
