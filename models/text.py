@@ -57,6 +57,12 @@ class Granule:
     stop: int
     contents: tuple[Memory, ...]
 
+    @property
+    def name(self) -> str:
+        """How the bytes are called in sentences."""
+        several = self.stop - self.start > 1
+        return f"bytes {self.start} to {self.stop - 1}" if several else f"byte {self.start}"
+
     def content(self, memory: Memory) -> int:
         """The index in `contents` of what `memory` holds here."""
         return self.contents.index(project(memory, self.start, self.stop))

@@ -43,7 +43,7 @@ class Text:
                     f"memory_{site.index}_{granule.start}",
                     Enum(f"bytes{site.index}_{granule.start}", labels),
                     labels[0],
-                    says=f"bytes {granule.start} to {granule.stop - 1} of site {site.index}",
+                    says=f"{granule.name} of site {site.index}",
                 )
 
     def changed(self, site: SiteText, memory: Memory) -> dict[Granule, int]:
@@ -149,7 +149,7 @@ class StaleView(View):
                     Bits(len(items)),
                     self.mask(granule, 0),
                     cpu,
-                    says=f"which values of bytes {granule.start} to {granule.stop - 1} of site {site.index} a fetch may return",
+                    says=f"which values of {granule.name} of site {site.index} a fetch may return",
                     bits=[show_memory(sorted(item)) for item in items],
                 )
             self.mixtures[site] = site.mixtures([self.picks(granule) for granule in site.granules])
@@ -335,11 +335,7 @@ class BufferedView(View):
             (self.read[j], if_else(mine & ~traps, self.read[j], 0)) for j in range(len(self.read)) if j != k
         ]
         effects: Assignments = [(self.fetching, name), (self.read[k], value), *others]
-        where = (
-            f"bytes {granule.start} to {granule.stop - 1}"
-            if granule.stop - granule.start > 1
-            else f"byte {granule.start}"
-        )
+        where = granule.name
         self.builder.action(
             f"prefetch {granule.start} of site {site.index}",
             actor=self.cpu,

@@ -1,0 +1,80 @@
+"""Claims: what is handed to the proofs is enough for instances that meet, and a proof covers just what was asked of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from checker.proving import claims_of, prove_model, prove_system
+from checker.search import python
+from models.compose import compose
+from models.library import load
+from models.scenario import Scenario
+from models.system.expressions import BOOL, Bits, every, some
+from models.system.system import Builder, Fairness, TransitionSystem
+from models.system.visitor import each
+
+
+def lock(takes: int = 1) -> TransitionSystem:
+    """CPUs that take a lock one after the other; or, when broken, up to `takes` of them at once."""
+    b = Builder("lock")
+    cpu = b.component("cpu", 2)
+    held = b.variable("held", Bits(2), 0)
+    inside = b.variable("inside", BOOL, 0, cpu)
+    alone = b.variable("alone", BOOL, 1, cpu)
+    free = held < takes
+    b.action(
+        "enter",
+        actor=cpu,
+        guard=~inside & free,
+        effects=[(held, held + 1), (inside, 1)],
+        says="",
+        fairness=Fairness.TASK,
+    )
+    b.action("leave", actor=cpu, guard=inside, effects=[(held, held - 1), (inside, 0)], says="", fairness=Fairness.TASK)
+    b.action("look", actor=cpu, guard=inside & (held > 1), effects=[(alone, 0)], says="")
+    b.invariant("alone", "", every(cpu, each(alone)), "somebody else was inside")
+    return b.build()
+
+
+def broken_at(system: TransitionSystem) -> list[int]:
+    """The numbers of CPUs, up to four, with which something breaks."""
+    return [
+        n for n in range(1, 5) if python.explore(system.resized(dict.fromkeys(system.components, n))).outcome.broken
+    ]
+
+
+def test_a_lock_is_proved_by_looking_at_two() -> None:
+    """One CPU alone does not tell: while it is inside, another might leave twice."""
+    system = lock()
+    assert broken_at(system) == []
+    found = python.explore(system).outcome
+    tried, reason = prove_system(system, found)
+    assert reason == "" and tried is not None and tried.proof is not None
+    assert tried.proof.invariant.index == 2
+    assert set(map(id, tried.proof.claims)) == set(map(id, claims_of(system)))
+
+
+@pytest.mark.parametrize("takes", [2, 3])
+def test_a_lock_that_lets_several_in_is_never_proved(takes: int) -> None:
+    system = lock(takes)
+    assert broken_at(system) == [2, 3, 4]
+    one = python.explore(system.resized(dict.fromkeys(system.components, 1))).outcome
+    tried, _ = prove_system(system, one)  # what one CPU does not break
+    assert tried is None or tried.proof is None or not tried.proof.claims
+
+
+def test_what_stands_in_the_way_is_named() -> None:
+    b = Builder("first come")
+    cpu = b.component("cpu", 2)
+    up = b.variable("up", BOOL, 0, cpu)
+    b.action("rise", actor=cpu, effects=[(up, 1)], says="")
+    b.action("go on", guard=some(cpu, each(up)), says="")
+    tried, reason = prove_system(b.build(), None)
+    assert tried is None
+    assert "“go on”" in reason
+
+
+def test_a_proof_covers_no_property_that_breaks() -> None:
+    proving = prove_model(compose(load("nop-then-back"), Scenario(sites=1)))
+    assert proving.covers("no-torn-instruction") and proving.covers("completes")
+    assert not proving.covers("old-or-new") and proving.why_not("old-or-new")
