@@ -9,7 +9,7 @@ from models.system.expressions import Component
 from models.system.system import Invariant as Claim
 from models.system.system import Mark, TransitionSystem
 from proofs.cubes import Row
-from proofs.induction import WORK, Escape, Obligation, Unanswered
+from proofs.induction import WORK, Escape, Unanswered
 from proofs.infer import NotFound, infer
 from proofs.lemma import Invariant, Lemma
 from proofs.progress import obligations
@@ -60,9 +60,9 @@ def attempt(
     `rows`: what k instances of each kind of tuple can be in; k is the index of the invariant. `written`: lemmas to begin
     with; where they do not suffice, others are found.
     """
-    found = shape(system)
-    if found.obstacles:
-        return Attempt(None, found.obstacles[0])
+    obstacles = shape(system).obstacles
+    if obstacles:
+        return Attempt(None, obstacles[0])
     index = len(next(iter(rows)))
     ranking, no_progress = _ranked(system, rows, steps)
     if written:
@@ -70,20 +70,18 @@ def attempt(
         if whole.proof and (whole.proof.ranking or not ranking):
             return whole
     also = list(obligations(system, Invariant((), "found", index), ranking)) if ranking else []
-    for seed in (written, ()) if written else ((),):
+    for seed in (written, ()) if written else ((),):  # lemmas that somebody wrote may not hold here
         for wanted in (also, ()) if also else ((),):
-            invariant = _invariant(system, rows, claims, seed, wanted, work)
-            if isinstance(invariant, NotFound):
-                known = invariant
-                continue
             with_progress = ranking if wanted else None
-            why = no_progress if wanted or not also else "no invariant was found that the ranking could rest on"
-            return _proved(system, invariant, claims, with_progress, why, work)
-    # what had been learned is not inductive: show the step that leads out
-    failure = prove(system, Invariant(known.lemmas, "found", index), claims, work)
-    if isinstance(failure, Proof):
-        return Attempt(failure, None, no_progress)
-    return Attempt(None, failure, no_progress)
+            try:
+                invariant = infer(system, rows, claims, seed=seed, also=wanted, work=work)
+            except NotFound as failure:  # what had been learned is not inductive: the step that leads out shows why
+                invariant, with_progress = Invariant(failure.lemmas, "found", index), None
+            why = no_progress or ("" if with_progress else "no invariant was found that the ranking could rest on")
+            found = _proved(system, invariant, claims, with_progress, why, work)
+            if found.proof:
+                return found
+    return found
 
 
 def _ranked(system: TransitionSystem, rows: Rows, steps: Steps | None) -> tuple[Ranking | None, str]:
@@ -93,20 +91,6 @@ def _ranked(system: TransitionSystem, rows: Rows, steps: Steps | None) -> tuple[
         return rank(system, rows, steps), ""
     except NoArgument as reason:
         return None, str(reason)
-
-
-def _invariant(
-    system: TransitionSystem,
-    rows: Rows,
-    claims: Sequence[Mark | Claim],
-    seed: Sequence[Lemma],
-    also: Sequence[Obligation],
-    work: int,
-) -> Invariant | NotFound:
-    try:
-        return infer(system, rows, claims, seed=seed, also=also, work=work)
-    except NotFound as failure:
-        return failure
 
 
 def _proved(
