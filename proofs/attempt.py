@@ -70,8 +70,8 @@ def attempt(
         if whole.proof and (whole.proof.ranking or not ranking):
             return whole
     also = list(obligations(system, Invariant((), "found", index), ranking)) if ranking else []
-    for seed in (written, ()) if written else ((),):  # lemmas that somebody wrote may not hold here
-        for wanted in (also, ()) if also else ((),):
+    for wanted in (also, ()) if also else ((),):
+        for seed in (written, ()) if written else ((),):  # lemmas that somebody wrote may not hold here
             with_progress = ranking if wanted else None
             try:
                 invariant = infer(system, rows, claims, seed=seed, also=wanted, work=work)
