@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     listing = command("list", commands.run_list, "strategies, machines, properties and use cases, one line each")
-    listing.add_argument("what", nargs="?", choices=("strategies", "machines", "properties", "use-cases"))
+    listing.add_argument("what", nargs="?", choices=("strategies", "machines", "properties", "use-cases", "bugs"))
     listing.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
 
     catalogue = command("catalogue", commands.run_catalogue, "every shipped model against what it declares of itself")
@@ -165,6 +165,10 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(table, machines=True)
     table.set_defaults(sites=1)
     _common_options(table)
+
+    bug = command("bug", studies.run_bug, "a published bug: found before its fix, gone after it")
+    bug.add_argument("identifier", help="as in `list bugs`")
+    bug.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
 
     diff = command("diff", commands.run_diff, "which verdicts differ between two strategies, files or machines")
     diff.add_argument("strategies", nargs="+", metavar="STRATEGY")

@@ -77,7 +77,7 @@ def _keep_generated(result: Any, options: Any) -> None:
 
 def run_list(options: Any) -> int:
     from checker.report import files, layout
-    from models.library import shipped
+    from models.library import bugs, shipped
     from models.machines.fetch import PRESETS
     from models.properties import PROPERTIES
 
@@ -89,6 +89,7 @@ def run_list(options: Any) -> int:
             use_case: "exposures only: " + ", ".join(_exposures(use_case)) for use_case in ("livepatch", "tracing")
         },
     }
+    groups["bugs"] = {b.identifier: f"{b.title} ({b.date}, {b.architecture}, {b.subsystem})" for b in bugs().values()}
     chosen = {name: group for name, group in groups.items() if options.what in (None, name)}
     if options.json:
         files.write({"schema": files.SCHEMA, **chosen}, options.json)
@@ -116,7 +117,30 @@ def _exposures(use_case: str) -> list[str]:
 def run_catalogue(options: Any) -> int:
     for name in options.strategies:
         load_strategy(name)
-    return _expected(options.strategies, options)
+    statuses = [_expected(options.strategies, options)]
+    if not options.strategies and options.json != "-":
+        statuses.append(_bugs())
+    return worst(statuses)
+
+
+def _bugs() -> int:
+    """Every published bug: found before its fix, gone after it."""
+    from checker.bugs import examine
+    from checker.report import layout
+    from models.library import bugs
+
+    paint, wrong = paint_of(), 0
+    for bug in bugs().values():
+        found = examine(bug, proof=False)
+        wrong += not found.ok
+        word = paint("ok  ", "green") if found.ok else paint("FAIL", "red")
+        length = len(found.trace.steps) if found.trace else 0
+        line = f"{bug.identifier}: {bug.breaks} before the fix, in {layout.plural(length, 'step')}; not after it"
+        print(f"{word} {layout.fill(line, '     ', '       ')[5:]}", flush=True)
+        if not found.ok:
+            print(layout.fill(found.difference, "       "))
+    print(f"{len(bugs()) - wrong} of {layout.plural(len(bugs()), 'bug')} are as published")
+    return VIOLATION if wrong else HOLDS
 
 
 def _expected(names: Sequence[str], options: Any) -> int:

@@ -109,6 +109,30 @@ def run_matrix(options: Any) -> int:
     return INCONCLUSIVE if any(cell.unknown for cell in cells) else HOLDS
 
 
+def run_bug(options: Any) -> int:
+    from checker.bugs import examine
+    from checker.report import files
+    from checker.report.bug import render
+    from models.library import bugs
+
+    known = bugs()
+    name = next((k for k in known if k.lower() == options.identifier.lower()), None)
+    if name is None:
+        raise UsageError(f"there is no bug “{options.identifier}”; there are {', '.join(known)}")
+    found = examine(known[name])
+    if options.json:
+        bug = known[name]
+        facts = ("identifier", "title", "date", "architecture", "subsystem", "source", "story", "model")
+        values = {"schema": files.SCHEMA, **{fact: getattr(bug, fact) for fact in facts}}
+        steps = [step.says for step in found.trace.steps] if found.trace else []
+        values |= {"breaks": bug.breaks, "trace": steps, "published_steps": list(found.at)}
+        values |= {"fix_is_proved": found.fix_is_proved, "difference": found.difference or None}
+        files.write(values, options.json)
+    if options.json != "-":
+        print(render(found, paint_of()))
+    return HOLDS if found.ok else VIOLATION
+
+
 def run_prove(options: Any) -> int:
     from checker.report import files, structured, text
     from checker.report.proof import lemmas, not_inductive

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
+from models.bug import Bug
 from models.machines.fetch import machine
 from models.properties import PROPERTIES
 from models.protocol import USE_CASES, Expect, Strategy
@@ -30,6 +31,25 @@ def shipped() -> dict[str, Strategy]:
                 raise ModelError(f"two strategies are called “{strategy.name}”", strategy.where)
             found[strategy.name] = strategy
     return found
+
+
+@lru_cache(maxsize=1)
+def bugs() -> dict[str, Bug]:
+    """Every published bug by its identifier: kernels before JITs, by number."""
+    import models.bugs as package
+
+    found: dict[str, Bug] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        bug = importlib.import_module(f"{package.__name__}.{info.name}").bug
+        if bug.identifier.lower() != info.name:
+            raise ModelError(f"the file {info.name}.py is about {bug.identifier}", bug.where)
+        found[bug.identifier] = bug
+
+    def place(name: str) -> tuple[bool, int, str]:
+        digits = "".join(c for c in name if c.isdigit())
+        return not name.startswith("K"), int(digits or 0), name
+
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 def strategies_in(module: ModuleType, imported: Collection[str] = ()) -> list[Strategy]:

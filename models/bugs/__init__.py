@@ -1,0 +1,1 @@
+"""Published bugs, one short file each."""
