@@ -83,8 +83,9 @@ def prove_system(
     form = shape(system)
     if form.obstacles:
         return None, f"the argument for any number does not apply: {form.obstacles[0]}"
+    several = system.resized({c: max(2, count) for c, count in system.counts.items()})  # others change things, too
     try:
-        one = One(Pairs(system))
+        one = One(Pairs(several))
     except Unsupported as reason:
         return None, f"one instance cannot be looked at alone: {reason}"
     broken = set(map(id, (*found.marks, *found.broken))) if found else set()

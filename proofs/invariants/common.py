@@ -305,4 +305,15 @@ def halts_when_told(words: Words) -> Lemma | None:
     )
 
 
+BYTES = (
+    text_follows,
+    claim_follows,
+    rounds_follow,
+    sees_only_since_its_last_sync,
+    no_answer_from_the_handler,
+    no_way_back,
+    nothing_runs_in_an_nmi,
+    waiting_tasks,
+)  # what every update by trap byte, tail and first byte rests on
+INT3 = (*BYTES, nobody_has_crashed)
 FINISHING = (can_always_fetch, owing_tasks_wait, asked_while_waited_for, halts_when_told)

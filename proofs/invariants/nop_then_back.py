@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from proofs.invariants.careful_call_to_call import UPDATE
-from proofs.invariants.common import FINISHING
+from proofs.invariants.common import FINISHING, INT3
 
-WRITTEN = {"nop-then-back": (*UPDATE, *FINISHING)}
+WRITTEN = {"nop-then-back": (*INT3, *FINISHING)}

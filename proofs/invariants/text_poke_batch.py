@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from proofs.invariants.common import (
+    BYTES,
     FINISHING,
-    claim_follows,
     code_follows,
     counted,
     crashed_by_unclaimed_traps_only,
     handlers_end_before_the_table_goes,
     handles_what_it_found,
-    no_answer_from_the_handler,
-    no_way_back,
     nobody_has_crashed,
     nobody_in_freed_code,
-    nothing_runs_in_an_nmi,
-    rounds_follow,
-    sees_only_since_its_last_sync,
-    text_follows,
-    waiting_tasks,
 )
 
-BYTES = (
-    text_follows,
-    claim_follows,
-    rounds_follow,
-    sees_only_since_its_last_sync,
-    no_answer_from_the_handler,
-    no_way_back,
-    nothing_runs_in_an_nmi,
-    waiting_tasks,
-)
 UPDATE = (*BYTES, counted, nobody_has_crashed)
 UNSORTED = (*BYTES, handles_what_it_found, crashed_by_unclaimed_traps_only)  # no more than that holds
 TO_PROBE = (*UPDATE, handlers_end_before_the_table_goes)  # the trap byte stays, so the last sync is not the end

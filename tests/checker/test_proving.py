@@ -63,6 +63,15 @@ def test_a_lock_that_lets_several_in_is_never_proved(takes: int) -> None:
     assert tried is None or tried.proof is None or not tried.proof.claims
 
 
+def test_a_lock_with_one_cpu_is_proved_as_well() -> None:
+    """How many instances the system has does not matter, only how many there may be."""
+    system = lock()
+    system = system.resized(dict.fromkeys(system.components, 1))
+    tried, _ = prove_system(system, python.explore(system).outcome)
+    assert tried is not None and tried.proof is not None
+    assert set(map(id, tried.proof.claims)) == set(map(id, claims_of(system)))
+
+
 def test_what_stands_in_the_way_is_named() -> None:
     b = Builder("first come")
     cpu = b.component("cpu", 2)
