@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 import z3
 
 from models.compose import Model
+from models.machines.views import BufferedView
 from models.plan import Planned, plan
 from models.protocol import Allocate, Claim, Free, Store, Strategy, Stub, Write
 from models.scenario import Scenario
@@ -42,8 +43,13 @@ _SITE = re.compile(r"\bsite (\d+)")
 
 
 def enough(model: Model) -> int:
-    """How many sites an instance needs: the one spoken of, the one written, the next, and those where a CPU may be."""
-    places = sum(variable is not None for variable in (model.cpu.saved, model.cpu.under))
+    """How many sites an instance needs: the one spoken of, the one written, the next, and those where a CPU may be.
+
+    A CPU is at one site; its waiting task, what an NMI interrupted and what its fetch buffer holds may be at others.
+    """
+    cpu = model.cpu
+    buffer = cpu.view.fetching if isinstance(cpu.view, BufferedView) else None
+    places = sum(variable is not None for variable in (cpu.saved, cpu.under, buffer))
     return 4 + places
 
 
