@@ -63,6 +63,12 @@ def test_a_story_that_the_trace_does_not_tell_is_noticed() -> None:
         assert "no step of the trace says" in examine(replace(bug, shows=shows), proof=False).difference
 
 
+def test_another_kind_of_the_property_is_another_bug() -> None:
+    bug = bugs()["K1"]
+    found = examine(replace(bug, found=replace(bug.found, violated=["old-or-new/else"])), proof=False)
+    assert found.trace is None and "old-or-new/else is not violated" in found.difference
+
+
 def test_a_bug_has_to_say_what_breaks() -> None:
     bug: Bug = bugs()["K1"]
     with pytest.raises(ModelError, match="which property"):

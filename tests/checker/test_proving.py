@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from checker.proving import claims_of, prove_model, prove_system
@@ -9,8 +11,8 @@ from checker.search import python
 from models.compose import compose
 from models.library import load
 from models.scenario import Scenario
-from models.system.expressions import BOOL, Bits, every, some
-from models.system.system import Builder, Fairness, TransitionSystem
+from models.system.expressions import BOOL, Bits, every, read, some
+from models.system.system import Builder, Fairness, Invariant, TransitionSystem
 from models.system.visitor import each
 
 
@@ -61,6 +63,40 @@ def test_a_lock_that_lets_several_in_is_never_proved(takes: int) -> None:
     one = python.explore(system.resized(dict.fromkeys(system.components, 1))).outcome
     tried, _ = prove_system(system, one)  # what one CPU does not break
     assert tried is None or tried.proof is None or not tried.proof.claims
+
+
+def tokens(count: int) -> TransitionSystem:
+    """So many tokens; it breaks when they are all taken and every CPU has one: with just so many CPUs."""
+    b = Builder("tokens")
+    cpu = b.component("cpu", 2)
+    taken, bad = b.variable("taken", Bits(2), 0), b.variable("bad", BOOL, 0)
+    mine = b.variable("mine", BOOL, 0, cpu)
+    b.action("take", actor=cpu, guard=~mine & (taken < count), effects=[(taken, taken + 1), (mine, 1)], says="")
+    b.action("end", guard=~bad & (taken == count) & every(cpu, each(mine)), effects=[(bad, 1)], says="")
+    b.invariant("never", "", every(cpu, ~bad | ~each(mine)), "every CPU had a token")
+    return b.build()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_breaks_with_one_number_of_cpus_only_is_not_proved(count: int) -> None:
+    system = tokens(count)
+    assert broken_at(system) == [count]
+    searched = system.resized(dict.fromkeys(system.components, 3))
+    tried, _ = prove_system(searched, python.explore(searched).outcome)
+    assert tried is None or tried.proof is None or not tried.proof.claims
+
+
+def test_what_breaks_does_not_keep_the_rest_from_being_proved() -> None:
+    system = lock()
+    inside = next(v for v in system.variables if v.name == "inside")
+    (cpu,) = system.components
+    more = Invariant("idle", "", every(cpu, ~read(inside, bound=True)), "somebody was inside")
+    system = replace(system, invariants=(*system.invariants, more))
+    found = python.explore(system).outcome
+    assert list(found.broken) == [more]
+    tried, _ = prove_system(system, found)
+    assert tried is not None and tried.proof is not None
+    assert [claim.property for claim in tried.proof.claims] == ["alone"]
 
 
 def test_a_lock_with_one_cpu_is_proved_as_well() -> None:
