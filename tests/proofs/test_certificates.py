@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 import z3
 
+from checker.proving import prove_model
 from models.compose import compose
 from models.library import load, shipped
 from models.scenario import Scenario
@@ -173,6 +174,16 @@ def test_old_scripts_go_and_other_files_stay(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"thesis\.tex"):
         write(proof, tmp_path, {})
     assert set(paths) <= set(tmp_path.iterdir()) and (tmp_path / "thesis.tex").read_text() == "dear"
+
+
+@needs_solvers
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_certificate_is_confirmed(name: str) -> None:
+    tried = prove_model(composed(name, DEFAULT)).tried
+    assert tried is not None and tried.proof is not None
+    for script in scripts(tried.proof):
+        assert [solver(script.text) for solver in SOLVERS.values()] == [EXPECTED] * len(SOLVERS), script.name
 
 
 def few(proof: Proof) -> Proof:
