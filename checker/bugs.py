@@ -9,7 +9,8 @@ from checker.trace import Trace
 from checker.verdict import PROVED, CheckResult, check
 from models.bug import Bug
 from models.library import scenario_of
-from models.protocol import Expect, Strategy
+from models.model import Subject
+from models.protocol import Expect
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def examine(bug: Bug, proof: bool = True) -> Examined:
     return Examined(bug, before, after, trace, at, "; ".join(said))
 
 
-def _side(strategy: Strategy, expect: Expect, proof: bool) -> tuple[CheckResult, list[str]]:
+def _side(strategy: Subject, expect: Expect, proof: bool) -> tuple[CheckResult, list[str]]:
     result = check(strategy, scenario_of(strategy, expect), proof=proof)
     found = (differences(expect, result.result(use_case)) for use_case in expect.use_cases)
     return result, list(dict.fromkeys(filter(None, found)))

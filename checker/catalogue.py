@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from checker.search.result import Limits
 from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResult, check
 from models.library import is_path, load, load_file, scenario_of, shipped
+from models.model import Subject
 from models.properties import is_required
 from models.protocol import Expect, Strategy
 from models.system.errors import ModelError, ScenarioError
@@ -57,20 +58,23 @@ def _matches(found: str, wanted: str) -> bool:
     return found == wanted or found.partition("/")[0] == wanted
 
 
-def describe(expect: Expect, strategy: Strategy) -> str:
+def describe(expect: Expect, strategy: Subject) -> str:
     """The scenario of an expectation, by what is unusual about it."""
-    own = bool(strategy.rounds)
-    parts = ["own sequence" if own else expect.transition]
+    if isinstance(strategy, Strategy):
+        parts = ["own sequence" if strategy.rounds else expect.transition]
+        size = f"{expect.cpus}×{expect.sites}"
+    else:
+        parts, size = [], f"{expect.cpus} CPUs"
     if expect.rounds != 1:
         parts.append(f"{expect.rounds} rounds")
     if expect.machine != "x86-linux":
         parts.append(expect.machine)
     parts += [f"without {label}" for label in expect.without]
     parts += [word for word, on in (("preempt", expect.preempt), ("nmi", expect.nmi)) if on]
-    return ", ".join([*parts, f"{expect.cpus}×{expect.sites}"])
+    return ", ".join([*parts, size])
 
 
-def compare(strategy: Strategy, expect: Expect, limits: Limits | None = None) -> list[Met]:
+def compare(strategy: Subject, expect: Expect, limits: Limits | None = None) -> list[Met]:
     """Check one expectation, for each of its use cases. Raises ModelError."""
     try:
         result = check(strategy, scenario_of(strategy, expect), limits=limits)
@@ -79,7 +83,7 @@ def compare(strategy: Strategy, expect: Expect, limits: Limits | None = None) ->
     return [met(strategy, expect, result, use_case) for use_case in expect.use_cases]
 
 
-def met(strategy: Strategy, expect: Expect, result: CheckResult, use_case: str) -> Met:
+def met(strategy: Subject, expect: Expect, result: CheckResult, use_case: str) -> Met:
     """How an expectation came out, given the check."""
     found = result.result(use_case)
     parts = [*(f"{name} violated" for name in expect.violated), *(f"{name} exposed" for name in expect.exposed)]
@@ -128,7 +132,7 @@ def _jobs(names: Sequence[str]) -> Iterable[tuple[str, int]]:
                 yield called, k
 
 
-def load_file_strategies(name: str) -> list[tuple[str, Strategy]]:
+def load_file_strategies(name: str) -> list[tuple[str, Subject]]:
     """All strategies of a file, or the one that `file.py:name` picks, each with a name that finds it again."""
     if ".py:" in name:
         return [(name, load(name))]

@@ -16,7 +16,7 @@ from checker.report.files import write_atomically
 from checker.report.markdown import depending, independent
 from checker.report.page import GENERATED, Page, is_found, proof_of
 from checker.verdict import EXPOSED, PROVED, VIOLATED, CheckResult, check
-from models.library import load, shipped
+from models.library import shipped
 from models.properties import PROPERTIES
 from models.scenario import Scenario
 
@@ -149,7 +149,7 @@ def _made(names: Sequence[str]) -> list[Entry]:
     Each job has a process of its own: what the solver answers, and how it prints, may depend on what it was asked before.
     """
     for name in names:
-        load(name)
+        shipped()[name]
     # spawned, not forked: whoever calls this may have threads
     context = get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count() or 1, context, gc.disable, max_tasks_per_child=1) as pool:
@@ -171,12 +171,12 @@ def _machines(name: str) -> list[str]:
     """The section about machines, in a process of its own."""
     from checker.report.machines import machines
 
-    return machines(load(name), Scenario())
+    return machines(shipped()[name], Scenario())
 
 
 def _entry(name: str) -> Entry:
     """The rest of a page, and what the index says of it, in a process of its own."""
-    strategy = load(name)
+    strategy = shipped()[name]
     result = check(strategy, Scenario(), proof=True)
     proof = proof_of(result.proving)
     if proof is None:

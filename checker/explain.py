@@ -1,36 +1,78 @@
-"""Which steps carry load: the strategy without each of its steps in turn, and what breaks."""
+"""Which steps carry load: the strategy without each of its steps in turn, what breaks, and which lemma falls first."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
+from checker.carried import Carrier
 from checker.search.engine import Engine
-from checker.search.result import INTERRUPTED, Limits
-from checker.trace import Trace
-from checker.verdict import UNKNOWN, CheckResult, check
+from checker.search.result import INTERRUPTED, Limits, Taken
+from checker.trace import Narrator, Trace
+from checker.verdict import UNKNOWN, CheckResult, Violation, check
+from models.compose import StrategyModel, of_strategy
 from models.plan import plan
 from models.properties import COMPLETES
 from models.protocol import Strategy
 from models.scenario import Scenario
+from models.system.evaluate import Evaluator, State, members_of
+from proofs.induction import variables
+from proofs.lemma import Lemma
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """A lemma that stops being true: after `step` steps of the trace (0: from the start) it is false for the first time."""
+
+    lemma: Lemma
+    step: int
+
+
+@dataclass(frozen=True)
+class Falls:
+    """What becomes of the complete strategy's lemmas on a trace of the strategy without a step (see `carried`).
+
+    `fallen`: in the order in which they fall. `unasked`: lemmas that read, in some state before they fell, what could
+    not be carried over, so that they may have been false before.
+    """
+
+    fallen: tuple[Fallen, ...]
+    unasked: tuple[Lemma, ...]
 
 
 @dataclass(frozen=True)
 class Omission:
     """The strategy without one step.
 
-    `broken`: property and kind of what is violated; safety before progress, short before long.
+    `violations`: what is violated that was not with it; safety before progress, short before long. `falls`: what becomes
+    of the lemmas on the first trace; None where nothing breaks, and where there is no proof in written lemmas.
     """
 
     label: str
     line: str
-    broken: tuple[tuple[str, str], ...]
-    trace: Trace | None
+    violations: tuple[Violation, ...]
     result: CheckResult
+    falls: Falls | None = None
+
+    @property
+    def trace(self) -> Trace | None:
+        return self.violations[0].trace if self.violations else None
 
     @property
     def inconclusive(self) -> bool:
         return any(v.verdict == UNKNOWN for r in self.result.results for v in r.verdicts)
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """The required properties that hold without the step only because nothing puts them to the test any more."""
+        verdicts = [v for r in self.result.results for v in r.verdicts]
+        return () if self.violations else tuple(v.property for v in verdicts if v.required and v.vacuous)
+
+    @property
+    def redundant(self) -> bool:
+        """Whether it is certain that nothing more breaks without the step, and not for want of a test."""
+        return not (self.violations or self.inconclusive or self.untested)
 
 
 def omissions(
@@ -40,24 +82,68 @@ def omissions(
     limits: Limits | None = None,
     known: Collection[tuple[str, str]] = (),
     engine: Engine | None = None,
+    whole: CheckResult | None = None,
 ) -> Iterator[Omission]:
     """Check `strategy` without each labelled step of its own; `known` is broken already, and does not count.
 
-    Raises ModelError.
+    `whole`: the strategy with all its steps, whose lemmas are followed where it is proved. Raises ModelError.
     """
     made = plan(strategy, scenario)
     lines = {p.label: str(p.step.where) for p in reversed(made.steps)}
+    lemmas = written_lemmas(whole) if whole else ()
     for label in made.labels:
         changed = replace(scenario, without=scenario.without | {label})
         result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits)
         new = [v for v in result.violations if (v.verdict.property, v.verdict.kind) not in known]
-        found = sorted(new, key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
-        yield Omission(
-            label,
-            lines[label],
-            tuple((v.verdict.property, v.verdict.kind) for v in found),
-            found[0].trace if found else None,
-            result,
-        )
+        new.sort(key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
+        falls = None
+        if whole and lemmas and new:
+            falls = follow(of_strategy(whole.model), lemmas, of_strategy(result.model), new[0].trace)
+        yield Omission(label, lines[label], tuple(new), result, falls)
         if result.exploration.stopped == INTERRUPTED:
             return
+
+
+def written_lemmas(whole: CheckResult) -> tuple[Lemma, ...]:
+    """The lemmas of a proof that somebody wrote; none where there is no such proof."""
+    tried = whole.proving.tried if whole.proving else None
+    proof = tried.proof if tried else None
+    return proof.invariant.lemmas if proof and proof.invariant.origin == "written" else ()
+
+
+def follow(complete: StrategyModel, lemmas: Sequence[Lemma], changed: StrategyModel, trace: Trace) -> Falls:
+    """Which lemmas of `complete` are false along a trace of `changed`, the same strategy without a step, and from where.
+
+    Raises ReplayError where the trace is none of `changed`.
+    """
+    carry, evaluator = Carrier(complete, changed), Evaluator(complete.system)
+    fallen: dict[Lemma, int] = {}
+    unasked: dict[Lemma, None] = {}
+    for number, state in enumerate(Narrator(changed).follow(path_of(changed, trace))):
+        carried = carry(state)
+        for lemma in lemmas:
+            if lemma in fallen:
+                continue
+            if variables(lemma.holds) & carried.missing:
+                unasked[lemma] = None
+            elif not holds(evaluator, lemma, carried.state):
+                fallen[lemma] = number
+    return Falls(tuple(Fallen(lemma, step) for lemma, step in fallen.items()), tuple(unasked))
+
+
+def path_of(model: StrategyModel, trace: Trace) -> list[Taken]:
+    """A trace as the search has it: numbers of actions, instances, choices."""
+    numbers = {action.name: k for k, action in enumerate(model.system.actions)}
+    return [(numbers[step.action], step.instance, step.choice) for step in trace.steps]
+
+
+def holds(evaluator: Evaluator, lemma: Lemma, state: State) -> bool:
+    """Whether a lemma is true in a state: of every instance, or of every two, that it is about."""
+    if not lemma.about:
+        return bool(evaluator.value(lemma.holds, state))
+    system = evaluator.system
+    for who in permutations(range(len(system.instances)), len(lemma.about)):
+        fits = all(i in members_of(system, c) for i, c in zip(who, lemma.about, strict=True))
+        if fits and not evaluator.value(lemma.holds, state, who[0], 0, who[1] if len(who) > 1 else None):
+            return False
+    return True

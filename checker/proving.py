@@ -17,7 +17,8 @@ from checker.search.generate import Unsupported
 from checker.search.pairs import Pair, Pairs
 from checker.search.result import Exploration, Limits
 from checker.search.tables import closure
-from models.compose import Model, compose
+from models.compose import compose, of_strategy
+from models.model import Model
 from models.properties import COMPLETES
 from models.system.expressions import Component
 from models.system.system import Action, Invariant, Mark, TransitionSystem
@@ -176,11 +177,11 @@ def prove_sites(model: Model, found: Exploration) -> More:
     from proofs.lemma import Invariant as Lemmas
     from proofs.sites import MOST, NoSites, SiteOracle, enough, objection, search_is_right
 
-    strategy, scenario = model.plan.strategy, model.plan.scenario
+    strategy, scenario = of_strategy(model).subject, model.scenario
     against = objection(strategy, scenario)
     if against or not search_is_right():
         return More(None, "", against or "Z3 does not confirm the handler's search")
-    sites = enough(model)
+    sites = enough(of_strategy(model))
     wanted = _properties(model, found)
     for fewer in range(1, sites):
         why = _fails(compose(strategy, replace(scenario, sites=fewer, cpus=1)), wanted)
@@ -210,10 +211,11 @@ def prove_rounds(model: Model, found: Exploration) -> More:
     """Try to prove what `found` did not see broken for any number of rounds, too (see proofs/rounds.py)."""
     from proofs.rounds import NoPeriod, comes_back, instance
 
-    strategy, scenario = model.plan.strategy, model.plan.scenario
+    made = of_strategy(model).plan
+    strategy, scenario = made.strategy, made.scenario
     if strategy.rounds:
         return More(None, "", "the strategy has a sequence of rounds of its own")
-    several = compose(strategy, replace(instance(scenario, model.plan.transition), cpus=1))
+    several = compose(strategy, replace(instance(scenario, made.transition), cpus=1))
     try:
         one = One(Pairs(several.system))
         states = comes_back(several, [row for rows in one.rows.values() for row in rows])
@@ -222,9 +224,7 @@ def prove_rounds(model: Model, found: Exploration) -> More:
     wanted = _properties(model, found)
     claims = [claim for claim in claims_of(several.system) if claim.property in wanted]
     if any(id(claim) in one.broken for claim in claims):
-        return More(
-            None, "", f"with {several.plan.rounds} rounds a property breaks that does not with {model.plan.rounds}"
-        )
+        return More(None, "", f"with {several.plan.rounds} rounds a property breaks that does not with {made.rounds}")
     tried = attempt(several.system, one.rows, claims)
     says = f"proved with {several.plan.rounds} rounds, the last of which has just the {states:,} states of a CPU of one before"
     return More(tried.proof, says, tried.reason)

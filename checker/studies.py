@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from checker.options import (
@@ -25,61 +24,35 @@ from checker.options import (
 
 def run_explain(options: Any) -> int:
     from checker.explain import omissions
-    from checker.report import files, layout, structured, text
+    from checker.report import files
+    from checker.report.explain import Explained, render, to_json
 
-    strategy = load_strategy(options.strategy)
+    strategy = _strategy_of(options.strategy)
     scenario = scenario_of(options, options.machine)
-    paint = paint_of()
     use_case = options.use_case or "livepatch"
-    whole = checked(strategy, scenario, options)
-    rows, found = [["step", "without it", "steps", "line"]], []
-    known = {(v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case}
-    steps = omissions(strategy, scenario, use_case, limits_of(options), known, engine_of(options))
-    for omission in steps if whole.exploration.complete else ():
-        found.append(omission)
-        broken = ", ".join(f"{name} ({kind})" for name, kind in omission.broken)
-        unknown = "unknown" if omission.inconclusive else "nothing more breaks" if known else "protects nothing here"
-        length = str(len(omission.trace.steps)) if omission.trace else ""
-        rows.append([omission.label, broken or unknown, length, os.path.basename(omission.line)])
+    whole = checked(strategy, scenario, options, proof=True)
+    known = frozenset((v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case)
+    steps = omissions(strategy, scenario, use_case, limits_of(options), known, engine_of(options), whole)
+    found = Explained(options.strategy, whole, use_case, known, list(steps) if whole.exploration.complete else [])
     if options.json != "-":
-        heading = f"{paint(strategy.name, 'bold')}, {use_case}, {text.applies(whole)}, {scenario.machine.name}"
-        print(layout.fill(heading, "", "  "))
-        if known:
-            broken = ", ".join(f"{name} ({kind})" for name, kind in sorted(known))
-            print(layout.fill(f"complete, it breaks already: {broken}", "", "  "))
-        print("\n" + _narrow(rows, paint))
-        for omission in found:
-            if omission.trace is not None:
-                print(f"\n{paint(f'without {omission.label}', 'bold')}: {omission.trace.property}")
-                for k, step in enumerate(omission.trace.steps, 1):
-                    print(layout.fill(f"{k:3}  {step.says}", "", "     "))
-                print(layout.fill(f"=> {omission.trace.why}", "  ", "     "))
+        print(render(found, paint_of()))
     if options.json:
-        name = absolute(options.strategy)
-        values = {
-            "schema": files.SCHEMA,
-            "strategy": strategy.name,
-            "use_case": use_case,
-            "complete": structured.check_to_json(whole, name),
-            "without": [{"label": o.label, "line": o.line, **structured.check_to_json(o.result, name)} for o in found],
-        }
-        files.write(values, options.json)
-    statuses = [INCONCLUSIVE for o in found if o.inconclusive]
+        files.write(to_json(found, absolute(options.strategy)), options.json)
+    statuses = [INCONCLUSIVE for omission in found.omissions if omission.inconclusive]
     return worst([whole.exit_status, *statuses])
 
 
-def _narrow(rows: list[list[str]], paint: Any) -> str:
-    """A table whose wide middle column is broken at commas, one property to a line."""
-    from checker.report.layout import WIDTH, table
+def _strategy_of(name: str) -> Any:
+    """The strategy called `name`; a bug has none of its own. Raises UsageError."""
+    from models.library import bugs
 
-    lines = [rows[0]]
-    for row in rows[1:]:
-        first, *others = row[1].split(", ")
-        lines.append([row[0], first, *row[2:]])
-        lines += [["", other, "", ""] for other in others]
-    if max(map(len, table(lines).splitlines())) > WIDTH:
-        lines = [[*line[:-1], line[-1].rpartition(":")[2]] for line in lines]  # only the number of the line
-    return str(table(lines, paint))
+    try:
+        return load_strategy(name)
+    except UsageError:
+        known = next((k for k in bugs() if k.lower() == name.lower()), None)
+        if known is None:
+            raise
+        raise UsageError(f"{known} is a bug: use `check-strategy bug {known}`") from None
 
 
 def run_matrix(options: Any) -> int:
@@ -88,11 +61,11 @@ def run_matrix(options: Any) -> int:
     from checker.matrix import matrix
     from checker.report import files
     from checker.report.matrix import render
-    from models.machines.fetch import PRESETS
+    from models.machines.fetch import X86_PRESETS
 
     strategy = load_strategy(options.strategy)
     scenario = scenario_of(options, "x86-linux")
-    machines = [machine_of(name) for name in options.machine or PRESETS]
+    machines = [machine_of(name) for name in options.machine or X86_PRESETS]
     use_case = options.use_case or "livepatch"
     progress = Progress()
     cells = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from models.compose import Model
+from models.model import Model
 from models.system.evaluate import Evaluator, State, Step
 from models.system.system import Invariant, Mark
 

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checker.search.result import Path, Taken
-from models.compose import Model
+from models.machines.isa import TRAPS
 from models.machines.views import Value
-from models.properties import who
+from models.model import Model, Shown
 from models.system.errors import Location
 from models.system.evaluate import Evaluator, State
 from models.system.evaluate import Step as Evaluated
 from models.system.expressions import Read
 from models.system.system import Action, Invariant, Mark
-from models.text import OutcomeKind, SiteText
+from models.text import OutcomeKind
 
 
 class ReplayError(Exception):
@@ -30,9 +30,10 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True)
 class SiteBytes:
-    """A site's bytes in one state: memory, what it decodes to, and what each CPU may fetch ("" where that is memory)."""
+    """The bytes of a site or region in one state: memory, what it is, what each CPU may fetch ("" where that is memory)."""
 
     site: int
+    name: str
     memory: str
     decoded: str
     seen: tuple[str, ...]
@@ -40,7 +41,10 @@ class SiteBytes:
 
 @dataclass(frozen=True)
 class TraceStep:
-    """One step in words. `instance` is the acting CPU, None for the patcher; `changes` maps variables to before, after."""
+    """One step in words. `instance` is the acting CPU; None for a thread of which there is one, which `who` names.
+
+    `changes` maps variables to before, after.
+    """
 
     action: str
     instance: int | None
@@ -49,10 +53,11 @@ class TraceStep:
     changes: dict[str, tuple[str, str]]
     bytes: tuple[SiteBytes, ...]
     where: Location
+    who: str = "patcher"
 
     @property
     def actor(self) -> str:
-        return "patcher" if self.instance is None else f"cpu {self.instance}"
+        return self.who if self.instance is None else f"cpu {self.instance}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Narrator:
             if reason not in self.evaluator.marks(taken, states[-2]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
             property_, kind, why = reason.property, reason.kind, f"{actor_name(last[1])}: {reason.says}"
-            conjunct = self.allowed(states[-2])
+            conjunct = self.model.allowed(lambda name: self.evaluator.read(states[-2], name))
         elif isinstance(reason, Invariant):
             if reason not in self.evaluator.broken(states[-1]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
@@ -114,8 +119,8 @@ class Narrator:
                 raise ReplayError(len(steps), "the evaluator finds that something has to happen there")
             if self.evaluator.halted(states[-1]):
                 raise ReplayError(len(steps), "the evaluator finds an error state where the patcher is said to wait")
-            conjunct = f"the patcher's next step is “{self.show('patcher', states[-1])}”"
-        verb = self.model.cpu.view.verb
+            conjunct = self.waiting(states[-1])
+        verb = self.model.view.verb if self.model.view else ""
         start = self.bytes(states[0])
         return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb)
 
@@ -139,7 +144,7 @@ class Narrator:
         k, instance, choice = taken
         action = self.system.actions[k]
         label = action.choice.labels[choice] if action.choice else ""
-        says = action.says.replace("{cpu}", actor_name(instance)).replace("{choice}", label)
+        says = action.says.replace("{cpu}", actor_name(instance, action.who)).replace("{choice}", label)
         detail = self.fetched(action, before, instance)
         return TraceStep(
             action.name,
@@ -149,24 +154,18 @@ class Narrator:
             self.changes(before, after),
             self.bytes(after),
             action.where,
+            action.who,
         )
 
     def fetched(self, action: Action, before: State, instance: int | None) -> str:
         """For an execution: the bytes that the CPU fetched, and what they decode to."""
-        if instance is None or " at site " not in action.name:
+        known = self.model.fetches.get(action.name)
+        if instance is None or known is None or self.model.view is None:
             return ""
-        for site in self.model.plan.sites:
-            for outcome in self.model.cpu.view.outcomes(site):
-                name = {
-                    OutcomeKind.TRAP: f"trap at site {site.index}",
-                    OutcomeKind.TORN: f"torn at site {site.index}",
-                    OutcomeKind.VERSION: f"execute “{outcome}” at site {site.index}",
-                }[outcome.kind]
-                if name == action.name:
-                    code = self.model.cpu.view.fetched(site, outcome, self.reader(before, instance))
-                    shown = code[:1] if outcome.kind is OutcomeKind.TRAP else code
-                    return f"{shown.hex(' ')} = {site.explain(code)}"
-        return ""
+        place, outcome = known
+        code = self.model.view.fetched(place, outcome, self.reader(before, instance))
+        shown = code[: len(TRAPS[self.model.scenario.machine.isa])] if outcome.kind is OutcomeKind.TRAP else code
+        return f"{shown.hex(' ')} = {place.explain(code)}"
 
     def reader(self, state: State, instance: int) -> Value:
         def value(variable: Read) -> int:
@@ -188,7 +187,7 @@ class Narrator:
     def bytes(self, state: State) -> tuple[SiteBytes, ...]:
         """The bytes of every site, as memory has them and as each CPU may fetch them."""
         found = []
-        for site in self.model.plan.sites:
+        for site in self.model.shown:
             parts = []
             plain: bytes | None = b""
             for granule in site.granules:
@@ -199,13 +198,13 @@ class Narrator:
             memory = " ".join(parts)
             seen = []
             for i in range(len(self.system.instances)):
-                view = self.model.cpu.view.seen(site, self.reader(state, i))
+                view = self.model.seen(site, self.reader(state, i))
                 seen.append("" if view == memory else view)
             decoded = "being written" if plain is None else site.explain(plain)
-            found.append(SiteBytes(site.index, memory, decoded, tuple(seen)))
+            found.append(SiteBytes(site.index, site.name, memory, decoded, tuple(seen)))
         return tuple(found)
 
-    def memory_label(self, site: SiteText, start: int, content: int) -> str:
+    def memory_label(self, site: Shown, start: int, content: int) -> str:
         name = f"memory_{site.index}_{start}"
         variable = next(v for v in self.system.variables if v.name == name)
         return variable.type.show(content)
@@ -214,12 +213,11 @@ class Narrator:
         variable = next(v for v in self.system.variables if v.name == name)
         return variable.type.show(self.evaluator.read(state, name))
 
-    def allowed(self, state: State) -> str:
-        """The conjunct that an execution made false: what it may mean just then."""
-        begun, returned = (self.evaluator.read(state, name) for name in ("begun", "returned"))
-        meanings = self.model.plan.meanings[returned : begun + 1]
-        rounds = f"S[{returned}..{begun}]" if begun > returned else f"S[{begun}]"
-        return f"false: what is called is one of {rounds} = {', '.join(map(who, meanings))}"
+    def waiting(self, state: State) -> str:
+        """What each thread of which there is one would do next."""
+        whose = dict.fromkeys(action.who for action in self.system.actions if action.actor is None)
+        names = [name for name in whose if any(v.name == name for v in self.system.variables)]
+        return "; ".join(f"the next step of the {name} is “{self.show(name, state)}”" for name in names)
 
     def culprit(self, invariant: Invariant, state: State) -> int | None:
         """The instance whose share of the invariant is false."""
@@ -248,5 +246,5 @@ class Narrator:
         return self.fetched(action, states[-2], instance) if action.name.startswith("torn") else ""
 
 
-def actor_name(instance: int | None) -> str:
-    return "the patcher" if instance is None else f"CPU {instance}"
+def actor_name(instance: int | None, who: str = "patcher") -> str:
+    return f"the {who}" if instance is None else f"CPU {instance}"

@@ -11,7 +11,8 @@ from checker.search.engine import Engine, search
 from checker.search.generate import Unsupported
 from checker.search.result import Exploration, Limits, Path, Report, TooLarge
 from checker.trace import Narrator, Trace
-from models.compose import Model, compose
+from models.compose import compose
+from models.model import Model, Subject
 from models.properties import (
     BALANCED,
     CLAIMED,
@@ -21,7 +22,7 @@ from models.properties import (
     is_accepted,
     is_required,
 )
-from models.protocol import USE_CASES, Strategy
+from models.protocol import USE_CASES
 from models.scenario import Scenario
 from models.system.errors import ModelError
 from models.system.system import Invariant, Mark
@@ -97,8 +98,9 @@ class CheckResult:
     proving: Proving | None = None  # what became of the proof, where one was asked for
 
     @property
-    def strategy(self) -> Strategy:
-        return self.model.plan.strategy
+    def strategy(self) -> Subject:
+        """The strategy or program that was checked."""
+        return self.model.subject
 
     @property
     def holds(self) -> bool:
@@ -133,7 +135,7 @@ class CheckResult:
 
 
 def check(
-    strategy: Strategy | str,
+    strategy: Subject | str,
     scenario: Scenario | None = None,
     *,
     use_case: str | None = None,
@@ -240,12 +242,14 @@ class _Judge:
             return PropertyVerdict(name, required, VIOLATED if fatal else EXPOSED, kind, trace=trace)
         if not self.exploration.complete:
             return PropertyVerdict(name, required, UNKNOWN, note=f"the search met a limit: {self.exploration.stopped}")
+        if name == COMPLETES and self.model.system.progress is None:
+            return PropertyVerdict(name, required, VERIFIED, note="no thread comes to an end")
         if name == COMPLETES:
             if not self.exploration.progress_known:
                 note = self.exploration.progress_note or "the question of progress was not answered"
                 return PropertyVerdict(name, required, UNKNOWN, note=note)
             return PropertyVerdict(name, required, VERIFIED)
-        note = self.trivial(name)
+        note = self.model.trivial(name)
         vacuous = () if note or name in self.tested else (self.untested(name),)
         return PropertyVerdict(name, required, VERIFIED, note=note, vacuous=vacuous)
 
@@ -255,17 +259,6 @@ class _Judge:
             self.told[key] = len(self.traces)
             self.traces.append(self.teller.tell(path, reason, name, kind))
         return self.told[key]
-
-    def trivial(self, name: str) -> str:
-        """Why a property holds for want of what it is about; "" where it does not."""
-        plan = self.model.plan
-        if name == CLAIMED and not plan.traps:
-            return "no trap byte is written"
-        if name == FREED and not plan.freed and not plan.stubs:
-            return "nothing is freed"
-        if name == BALANCED and not plan.calls:
-            return "nothing is called"
-        return ""
 
     def untested(self, name: str) -> str:
         what = {

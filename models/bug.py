@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from models.protocol import Expect, Strategy
 from models.system.errors import Location, ModelError, caller
+
+if TYPE_CHECKING:
+    from models.program import Program
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,10 @@ class Bug:
     subsystem: str
     source: str
     story: str
-    before: Strategy
+    before: Strategy | Program
     found: Expect
     shows: Sequence[str]
-    after: Strategy
+    after: Strategy | Program
     fixed: Expect
     model: str = ""
     where: Location = field(default_factory=caller, compare=False, repr=False)

@@ -6,14 +6,17 @@ buffer for data); fresh code of a stub is fetched as written; the patcher runs o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import overload
 
 from models.machines.cpu import ALLOCATED, NOT_ALLOCATED, Cpu, Shared, stub_content
 from models.machines.places import NOWHERE
-from models.machines.views import Text
+from models.machines.views import Text, View
 from models.machines.x86 import TRAP_BYTE
+from models.model import Model, Reader, Subject, plural
 from models.plan import Plan, Planned, plan
-from models.properties import COMPLETES, who
+from models.properties import BALANCED, CLAIMED, COMPLETES, FREED, who
 from models.protocol import (
     Allocate,
     Claim,
@@ -36,22 +39,86 @@ from models.protocol import (
     Write,
 )
 from models.scenario import Scenario
-from models.system.errors import Location
+from models.system.errors import Location, ScenarioError
 from models.system.expressions import BOOL, TRUE, Bits, Enum, Expr, Operand, Read, both, every, if_else
 from models.system.system import Builder, Fairness, Progress, TransitionSystem
 from models.system.visitor import each
-from models.text import Memory, SiteText
+from models.text import Memory, Outcome, SiteText
 
 Assignments = list[tuple[Expr, Operand]]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A composed model: the plan it came from, the system that engines read, and the CPU's half for display."""
+class StrategyModel(Model):
+    """A strategy's model: the plan it came from, the system that engines read, and the CPU's half for display."""
 
     plan: Plan
     system: TransitionSystem
     cpu: Cpu
+
+    @property
+    def subject(self) -> Strategy:
+        return self.plan.strategy
+
+    @property
+    def scenario(self) -> Scenario:  # type: ignore[override]
+        return self.plan.scenario
+
+    @property
+    def shown(self) -> tuple[SiteText, ...]:
+        return self.plan.sites
+
+    @property
+    def view(self) -> View:
+        return self.cpu.view
+
+    @property
+    def fetches(self) -> Mapping[str, tuple[SiteText, Outcome]]:
+        return self.cpu.fetches
+
+    @property
+    def size(self) -> str:
+        cpus, sites = self.scenario.cpus, self.scenario.sites
+        return f"{plural(cpus, 'CPU')}, {plural(sites, 'site')}"
+
+    @property
+    def circumstances(self) -> list[str]:
+        return [
+            self.plan.transition,
+            plural(self.plan.rounds, "round"),
+            self.size,
+            "preemption" if self.plan.preempts else "no preemption",
+            "NMIs" if self.scenario.nmi else "no NMI",
+        ]
+
+    def facts(self) -> dict[str, object]:
+        scenario = self.scenario
+        return {
+            "transition": self.plan.transition,
+            "rounds": self.plan.rounds,
+            "cpus": scenario.cpus,
+            "sites": scenario.sites,
+            "without": sorted(scenario.without),
+            "preempt": scenario.preempt,
+            "preempts": self.plan.preempts,
+            "nmi": scenario.nmi,
+        }
+
+    def trivial(self, name: str) -> str:
+        plan = self.plan
+        if name == CLAIMED and not plan.traps:
+            return "no trap byte is written"
+        if name == FREED and not plan.freed and not plan.stubs:
+            return "nothing is freed"
+        if name == BALANCED and not plan.calls:
+            return "nothing is called"
+        return ""
+
+    def allowed(self, read: Reader) -> str:
+        begun, returned = read("begun"), read("returned")
+        meanings = self.plan.meanings[returned : begun + 1]
+        rounds = f"S[{returned}..{begun}]" if begun > returned else f"S[{begun}]"
+        return f"false: what is called is one of {rounds} = {', '.join(map(who, meanings))}"
 
 
 @dataclass
@@ -276,7 +343,32 @@ def _shared(builder: Builder, made: Plan, text: Text) -> Shared:
     )
 
 
-def compose(strategy: Strategy, scenario: Scenario) -> Model:
+def of_strategy(model: Model) -> StrategyModel:
+    """`model`, which has to be a strategy's. Raises ScenarioError for a program's."""
+    if not isinstance(model, StrategyModel):
+        raise ScenarioError(f"{model.subject.name} is a program: this is for strategies")
+    return model
+
+
+@overload
+def compose(subject: Strategy, scenario: Scenario) -> StrategyModel: ...
+@overload
+def compose(subject: Subject, scenario: Scenario) -> Model: ...
+
+
+def compose(subject: Subject, scenario: Scenario) -> Model:
+    """The transition system of a strategy or program in `scenario`. Raises ModelError for whatever is wrong with it."""
+    if isinstance(subject, Strategy):
+        return _compose(subject, scenario)
+    from models.program import Program
+    from models.threads import ProgramModel
+
+    if not isinstance(subject, Program):
+        raise TypeError(f"{subject!r} is neither a strategy nor a program")
+    return ProgramModel.of(subject, scenario)
+
+
+def _compose(strategy: Strategy, scenario: Scenario) -> StrategyModel:
     """The transition system of `strategy` in `scenario`. Raises ModelError for whatever is wrong with the strategy."""
     made = plan(strategy, scenario)
     builder = Builder(strategy.name, strategy.where)
@@ -299,4 +391,4 @@ def compose(strategy: Strategy, scenario: Scenario) -> Model:
         )
     cpu.add_actions()
     builder.progress = Progress(COMPLETES, at == "done", "the patcher never takes its last step")
-    return Model(made, builder.build(), cpu)
+    return StrategyModel(made, builder.build(), cpu)

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from models.bug import Bug
 from models.machines.fetch import machine
+from models.model import Subject
 from models.properties import PROPERTIES
 from models.protocol import USE_CASES, Expect, Strategy
 from models.scenario import Scenario
@@ -26,7 +27,8 @@ def shipped() -> dict[str, Strategy]:
     found: dict[str, Strategy] = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for strategy in strategies_in(module):
+        for strategy in subjects_in(module):
+            assert isinstance(strategy, Strategy)
             if strategy.name in found:
                 raise ModelError(f"two strategies are called “{strategy.name}”", strategy.where)
             found[strategy.name] = strategy
@@ -52,12 +54,19 @@ def bugs() -> dict[str, Bug]:
     return {name: found[name] for name in sorted(found, key=place)}
 
 
-def strategies_in(module: ModuleType, imported: Collection[str] = ()) -> list[Strategy]:
-    """The strategies that a module defines, in order; names that it imported do not count."""
-    named = {
-        name: value for name, value in vars(module).items() if isinstance(value, Strategy) and name not in imported
-    }
+def subjects_in(module: ModuleType, imported: Collection[str] = ()) -> list[Subject]:
+    """The strategies and programs that a module defines, in order; names that it imported do not count."""
+    named: dict[str, Subject] = {}
+    for name, value in vars(module).items():
+        if name not in imported and (isinstance(value, Strategy) or _is_program(value)):
+            named[name] = value
     return list({id(value): value for value in named.values()}.values())
+
+
+def _is_program(value: object) -> bool:
+    """Whether this is a program; without importing what programs need, for whoever has none."""
+    module = sys.modules.get("models.program")
+    return module is not None and isinstance(value, module.Program)
 
 
 def imported_names(path: Path) -> set[str]:
@@ -68,8 +77,8 @@ def imported_names(path: Path) -> set[str]:
     return {alias.asname or alias.name for node in statements for alias in node.names}
 
 
-def validate(strategy: Strategy) -> Strategy:
-    """`strategy`, if what it expects names things that exist. Raises ModelError at the expectation that does not."""
+def validate(strategy: Subject) -> Subject:
+    """The strategy or program, if what it expects names things that exist. Raises ModelError at the expectation that does not."""
     for expect in strategy.expects:
         for name in (*expect.violated, *expect.exposed):
             if name.partition("/")[0] not in PROPERTIES:
@@ -90,9 +99,9 @@ def validate(strategy: Strategy) -> Strategy:
     return strategy
 
 
-def scenario_of(strategy: Strategy, expect: Expect) -> Scenario:
+def scenario_of(subject: Subject, expect: Expect) -> Scenario:
     """The scenario that an expectation speaks of. Raises ScenarioError."""
-    own = bool(strategy.rounds)
+    own = not isinstance(subject, Strategy) or bool(subject.rounds)
     return Scenario(
         machine=machine(expect.machine),
         transition=None if own else expect.transition,
@@ -110,8 +119,10 @@ def is_path(name: str) -> bool:
     return name.endswith(".py") or "/" in name or ".py:" in name
 
 
-def load(name: str) -> Strategy:
+def load(name: str) -> Subject:
     """The strategy called `name`, or the one in the file at that path (`file.py`, or `file.py:name` for one of several).
+
+    A file may also define programs.
 
     Raises KeyError for an unknown name and ModelError, with file and line, for a file that does not work.
     """
@@ -127,8 +138,8 @@ def load(name: str) -> Strategy:
     return found[0]
 
 
-def load_file(path: Path) -> Sequence[Strategy]:
-    """All strategies in a file; at least one. Raises ModelError."""
+def load_file(path: Path) -> Sequence[Subject]:
+    """All strategies and programs in a file; at least one. Raises ModelError."""
     if not path.is_file():
         raise ScenarioError(f"there is no file {path}")
     full = str(path.resolve())
@@ -153,9 +164,9 @@ def load_file(path: Path) -> Sequence[Strategy]:
         mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
         where = Location(full, (mine[-1].lineno if mine else 1) or 1)
         raise ModelError(f"the file does not import: {type(error).__name__}: {error}", where) from error
-    found = strategies_in(module, imported_names(path))
+    found = subjects_in(module, imported_names(path))
     if not found:
-        raise ModelError("the file defines no Strategy", Location(full, 1))
+        raise ModelError("the file defines no Strategy and no Program", Location(full, 1))
     for k, strategy in enumerate(found):
         if any(strategy.name == other.name for other in found[:k]):
             raise ModelError(f"the file defines two strategies called “{strategy.name}”", strategy.where)

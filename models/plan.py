@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.machines import x86
+from models.machines.isa import Isa
 from models.protocol import (
     NOBODY,
     TRAP,
@@ -153,6 +154,9 @@ class Plan:
 
 def plan(strategy: Strategy, scenario: Scenario) -> Plan:
     """Unroll `strategy`. Raises ModelError, with file and line, for whatever is wrong with it."""
+    if (isa := scenario.machine.isa) is not Isa.X86:
+        name = scenario.machine.name
+        raise ScenarioError(f"strategies of models.protocol are x86, and {name} is {isa.value}: write a program")
     if strategy.rounds:
         if scenario.transition is not None or scenario.rounds is not None:
             raise ScenarioError(f"{strategy.name} states its own sequence: --transition and --rounds do not apply")
@@ -363,6 +367,8 @@ class _Unroller:
 
     def search(self, claim: Claim) -> frozenset[int]:
         """The sites that a binary search for their address finds in the claim's table, as it is ordered."""
+        if claim.room is not None and len(claim.sites) > claim.room:
+            return frozenset()
         offset = self.plan.strategy.offset
         table = [site_address(site.index, offset) for site in claim.sites]
         found = set()

@@ -254,12 +254,14 @@ class Claim(Step):
 
     `sites` is the table that the handler searches, in the given order, by binary search over addresses; an unsorted
     table misses. `counted`: each CPU holds a count (one for the patcher); the handler takes one before it searches and
-    drops it when it has acted.
+    drops it when it has acted. `room`: how many entries the table has room for; the number of entries lies behind
+    them, so that one entry too many overwrites it, and the handler's search goes astray: it finds nothing.
     """
 
     policy: Policy
     sites: Sequence[Site]
     counted: bool = False
+    room: int | None = None
 
     def default_label(self) -> str:
         return "claim"

@@ -11,6 +11,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import Protocol
 
 from models.machines.fetch import Granularity, Machine, Staleness, StoreAtomicity
 from models.machines.x86 import NOPS, TRAP_BYTE, call, decode
@@ -33,12 +34,19 @@ class OutcomeKind(enum.Enum):
     TORN = "torn"
 
 
+class Whole(Protocol):
+    """A whole instruction: hashable, and can be put into words."""
+
+    def __hash__(self) -> int: ...
+    def __str__(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a CPU ran; `version` is set for a whole instruction."""
 
     kind: OutcomeKind
-    version: Instruction | None = None
+    version: Whole | None = None
 
     def __str__(self) -> str:
         return str(self.version) if self.version is not None else self.kind.value
@@ -169,7 +177,7 @@ def cuts(length: int, address: int, ranges: Iterable[tuple[int, int]], machine: 
     Byte by byte, bytes that every one of `ranges` (the stores) covers alike form one granule: exact for stale fetches,
     since each byte still varies by itself. A buffered fetch reads a granule at one moment, so longer ones are halved.
     """
-    widths = {Granularity.ALIGNED_4: 4, Granularity.ALIGNED_8: 8, Granularity.LINE: 64}
+    widths = {Granularity.ALIGNED_2: 2, Granularity.ALIGNED_4: 4, Granularity.ALIGNED_8: 8, Granularity.LINE: 64}
     ends = {0, length}
     if machine.granularity is Granularity.BYTE:
         for start, stop in ranges:
@@ -219,6 +227,11 @@ class SiteText:
         self.granules = tuple(
             Granule(index, a, b, tuple(dict.fromkeys(project(m, a, b) for m in snapshots))) for a, b in pairwise(ends)
         )
+
+    @property
+    def name(self) -> str:
+        """The site in words."""
+        return f"site {self.index}"
 
     def classify(self, code: bytes) -> Outcome:
         """What a CPU runs that fetched `code`: the trap, a whole version (only the bytes decoded count), or torn."""

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import replace
 
-from models.compose import Model
+from models.compose import StrategyModel
 from models.machines.views import StaleView
 from models.scenario import Scenario
 from models.system.expressions import Enum, Variable
@@ -43,7 +43,7 @@ def period(transition: str) -> int:
     return 1 if old == new else 2
 
 
-def comes_back(model: Model, rows: Collection[Row]) -> int:
+def comes_back(model: StrategyModel, rows: Collection[Row]) -> int:
     """How many different states a round has, where the last round has just those of the round a period earlier.
 
     Raises NoPeriod where it has not, or where the argument does not apply.
@@ -73,7 +73,7 @@ def comes_back(model: Model, rows: Collection[Row]) -> int:
     return len(seen[last])
 
 
-def _plan(model: Model, number: int) -> list[tuple[str, str]]:
+def _plan(model: StrategyModel, number: int) -> list[tuple[str, str]]:
     """The steps of one round, as far as they are the same in all."""
     return [(type(p.step).__name__, p.label) for p in model.plan.steps if p.round == number]
 
@@ -81,7 +81,7 @@ def _plan(model: Model, number: int) -> list[tuple[str, str]]:
 class _Names:
     """What the values of a row are called, relative to a round."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StrategyModel) -> None:
         self.model = model
         system = model.system
         (component,) = system.components

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 import z3
 
-from models.compose import Model
+from models.compose import StrategyModel
 from models.machines.views import BufferedView
 from models.plan import Planned, plan
 from models.protocol import Allocate, Claim, Free, Store, Strategy, Stub, Write
@@ -42,7 +42,7 @@ MOST = 5  # sites up to which plans are compared
 _SITE = re.compile(r"\bsite (\d+)")
 
 
-def enough(model: Model) -> int:
+def enough(model: StrategyModel) -> int:
     """How many sites an instance needs: the one spoken of, the one written, the next, and those where a CPU may be.
 
     A CPU is at one site; its waiting task, what an NMI interrupted and what its fetch buffer holds may be at others.
@@ -83,7 +83,7 @@ class _Word:
 class Words:
     """What the lemmas of a model with some sites may speak of, and the same for each site."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StrategyModel) -> None:
         self.model, self.sites = model, len(model.plan.sites)
         system = model.system
         (component,) = system.components
@@ -140,7 +140,7 @@ def _class(label: str, site: int) -> str:
     return _SITE.sub(where, label)
 
 
-def _groups(model: Model) -> list[tuple[Variable, ...]]:
+def _groups(model: StrategyModel) -> list[tuple[Variable, ...]]:
     """The variables that each site has for itself, by site."""
     sites = model.plan.sites
     text, view = model.cpu.shared.text, model.cpu.view
@@ -163,7 +163,7 @@ def _groups(model: Model) -> list[tuple[Variable, ...]]:
 class SiteOracle:
     """Knows what is reachable, as each site sees it: what it teaches is said of every site."""
 
-    def __init__(self, model: Model, rows: Collection[Row]) -> None:
+    def __init__(self, model: StrategyModel, rows: Collection[Row]) -> None:
         self.words = Words(model)
         words = self.words.words
         width = len(model.system.globals)
@@ -213,6 +213,8 @@ def objection(strategy: Strategy, scenario: Scenario) -> str:
             addresses = [site_address(site.index, strategy.offset) for site in table.step.sites]
             if addresses != sorted(set(addresses)):
                 return f"the handler's table for {s} sites is not in rising order: {table.step.label or 'claim'}"
+            if table.step.room is not None:
+                return f"the handler's table has room for {table.step.room} sites, not for any number"
             if len(addresses) != s:
                 return f"the handler's table for {s} sites has {len(addresses)} entries"
     return ""

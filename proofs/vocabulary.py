@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from models.compose import Model
+from models.compose import StrategyModel
 from models.machines.views import BufferedView, StaleView
 from models.machines.x86 import TRAP_BYTE
 from models.plan import Planned
@@ -64,7 +64,7 @@ def implies(condition: Expr, conclusion: Expr) -> Expr:
 class Words:
     """The vocabulary of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StrategyModel) -> None:
         self.plan, self.cpu, self.system = model.plan, model.cpu, model.system
         self.moves = [action for action in self.system.actions if action.actor is None]
         (self.patcher,) = [v for v in self.system.globals if v.name == "patcher"]

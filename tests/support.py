@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from functools import cache
 
 from checker.verdict import EXPOSED, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, check
-from models.library import shipped, strategies_in
-from models.machines.fetch import PRESETS
+from models.library import shipped, subjects_in
+from models.machines.fetch import X86_PRESETS
 from models.protocol import Strategy
 from models.scenario import Scenario
 from tests import mutants
 
-STRATEGIES = {s.name: s for s in (*shipped().values(), *strategies_in(mutants))}
+STRATEGIES = {s.name: s for s in (*shipped().values(), *subjects_in(mutants))}
 
 
 @cache
@@ -22,7 +22,7 @@ def _checked(name: str, scenario: Scenario) -> CheckResult:
 
 def scenario(*, machine: str = "x86-linux", without: Iterable[str] = (), **changes: object) -> Scenario:
     """A scenario on a preset machine, without some steps."""
-    return Scenario(machine=PRESETS[machine], without=frozenset(without), **changes)  # type: ignore[arg-type]
+    return Scenario(machine=X86_PRESETS[machine], without=frozenset(without), **changes)  # type: ignore[arg-type]
 
 
 def checked(strategy: Strategy | str, **changes: object) -> CheckResult:

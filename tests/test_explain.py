@@ -1,11 +1,21 @@
-"""Claims: what each step of a strategy protects, by leaving it out."""
+"""Claims: what each step of a strategy protects, by leaving it out, and which lemma of its proof falls without it."""
 
 from __future__ import annotations
 
-import pytest
+from functools import cache
 
+import pytest
+import z3
+
+from checker.carried import Carrier
+from checker.explain import Omission, omissions, path_of, written_lemmas
+from checker.trace import Narrator
+from checker.verdict import CheckResult, check
 from models.properties import CLAIMED, COMPLETES, EARLY, STALE, TORN
-from tests.support import checked, holds, violated
+from models.system.evaluate import State
+from proofs.encode import Encoder, Frame, literal
+from proofs.lemma import Lemma
+from tests.support import STRATEGIES, checked, holds, scenario, violated
 
 BOUNDS = [(1, 1), (2, 1), (1, 2), (2, 2)]
 CAREFUL, BATCH = "careful-call-to-call", "text-poke-batch"
@@ -119,3 +129,150 @@ def test_the_third_sync_is_what_protects_the_next_round() -> None:
     """Without it, a trap of round 1 is taken in round 2 and finds that round's claim, before the round has begun."""
     assert EARLY in violated(checked(BATCH, without=("sync-3",), cpus=1, sites=1, rounds=2))
     assert EARLY not in violated(checked(BATCH, without=("sync-3",), cpus=1, sites=1))
+
+
+# ---- which lemma falls ----------------------------------------------------------------------------------------------
+
+WINDOW, TEXT, CLAIM = "sees-only-since-its-last-sync", "text-follows-the-patcher", "claim-follows-the-patcher"
+HANDLERS = "handlers-end-before-the-table-goes"
+
+
+@cache
+def explained(name: str, machine: str = "x86-linux", sites: int = 1) -> tuple[CheckResult, dict[str, Omission]]:
+    """The complete strategy, proved, and every omission of it."""
+    here = scenario(machine=machine, sites=sites)
+    whole = check(STRATEGIES[name], here, use_case="livepatch", proof=True)
+    return whole, {o.label: o for o in omissions(STRATEGIES[name], here, whole=whole)}
+
+
+def first(name: str, label: str, **changes: str) -> str:
+    """The lemma that falls first without a step."""
+    falls = explained(name, **changes)[1][label].falls
+    assert falls is not None
+    return falls.fallen[0].lemma.name if falls.fallen else ""
+
+
+@pytest.mark.parametrize("strategy", [CAREFUL, BATCH, "batched-stubs", "permanent"])
+def test_without_the_first_sync_the_fetch_window_lemma_breaks(strategy: str) -> None:
+    assert first(strategy, "sync-1") == WINDOW
+
+
+@pytest.mark.parametrize("label", ["sync-2", "sync-3"])
+def test_the_other_syncs_are_needed_by_the_same_lemma(label: str) -> None:
+    assert first(CAREFUL, label) == WINDOW
+
+
+@pytest.mark.parametrize(
+    ("strategy", "label", "lemma"),
+    [
+        (CAREFUL, "claim", CLAIM),
+        (CAREFUL, "tail", TEXT),
+        (CAREFUL, "first-byte", TEXT),
+        ("permanent", "data", "data-follow-the-patcher"),
+        ("batched-stubs", "allocate", "code-follows-the-patcher"),
+        ("stop-machine", "stop", "parked-while-text-changes"),
+        ("text-poke-batch-to-probe", "wait-handlers", HANDLERS),
+    ],
+)
+def test_a_step_is_needed_by_the_lemma_that_speaks_of_what_it_does(strategy: str, label: str, lemma: str) -> None:
+    assert first(strategy, label) == lemma
+
+
+def test_the_fetch_window_falls_before_a_cpu_executes_what_it_should_not_have_fetched() -> None:
+    omission = explained(CAREFUL)[1]["sync-1"]
+    assert omission.falls is not None and omission.trace is not None
+    window = next(fall for fall in omission.falls.fallen if fall.lemma.name == WINDOW)
+    (site,) = omission.trace.steps[window.step - 1].bytes
+    assert site.memory.startswith("cc") and all(seen.startswith("e8/cc") for seen in site.seen)
+    assert omission.trace.steps[-1].action == "torn at site 0"
+    assert window.step < len(omission.trace.steps)
+
+
+def test_where_only_the_end_is_out_of_reach_no_lemma_falls() -> None:
+    """A count that is never dropped is waited for in vain: nothing that any lemma says becomes false."""
+    omission = explained(BATCH)[1]["release"]
+    assert [v.verdict.property for v in omission.violations] == [COMPLETES]
+    assert omission.falls is not None and omission.falls.fallen == ()
+
+
+def is_true(whole: CheckResult, lemma: Lemma, state: State) -> bool:
+    """A lemma in a state, asked of Z3 instead of the evaluator."""
+    system = whole.model.system
+    owners = tuple(c for c, _ in system.instances)
+    frame = Frame.fresh(system, owners)
+    shared = {v: literal(x, v.type) for v, x in zip(system.globals, state.shared, strict=True)}
+    locals_ = tuple(
+        {v: literal(x, v.type) for v, x in zip(system.locals(c), values, strict=True)}
+        for c, values in zip(owners, state.instances, strict=True)
+    )
+    known = Frame(shared, locals_, frame.members)
+    actors = range(len(owners)) if lemma.about else [None]
+    return all(z3.is_true(z3.simplify(Encoder(known, actor).term(lemma.holds))) for actor in actors)
+
+
+@pytest.mark.parametrize("machine", ["x86-linux", "x86-amd"])
+@pytest.mark.parametrize("strategy", [CAREFUL, BATCH, "text-poke-batch-to-probe", "stop-machine", "batched-stubs"])
+def test_a_lemma_falls_just_where_it_is_said_to(strategy: str, machine: str) -> None:
+    """Z3 finds it true in every state before, and false in that one; what did not fall is true all along."""
+    whole, found = explained(strategy, machine)
+    asked = 0
+    for omission in found.values():
+        if omission.falls is None or omission.trace is None:
+            continue
+        model = omission.result.model
+        carry = Carrier(whole.model, model)
+        states = [carry(state).state for state in Narrator(model).follow(path_of(model, omission.trace))]
+        at = {fall.lemma: fall.step for fall in omission.falls.fallen}
+        assert list(at.values()) == sorted(at.values())
+        for lemma in written_lemmas(whole):
+            if lemma in omission.falls.unasked:
+                continue
+            asked += 1
+            until = at.get(lemma, len(states))
+            assert all(is_true(whole, lemma, state) for state in states[:until])
+            assert until == len(states) or not is_true(whole, lemma, states[until])
+    assert asked
+
+
+def test_a_violation_of_safety_makes_some_lemma_fall() -> None:
+    """As it must be: what all lemmas allow breaks nothing that is proved."""
+    for strategy in (CAREFUL, BATCH, "stop-machine", "permanent", "batched-stubs"):
+        for omission in explained(strategy)[1].values():
+            if omission.violations and omission.violations[0].verdict.property != COMPLETES:
+                assert omission.falls and omission.falls.fallen
+
+
+def test_no_lemma_is_named_where_nothing_is_proved_in_written_lemmas() -> None:
+    whole, found = explained("retry-and-reread", "x86-trap-gate")
+    assert written_lemmas(whole) == () and all(omission.falls is None for omission in found.values())
+
+
+# ---- what is redundant ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "labels"),
+    [
+        (CAREFUL, {"release"}),
+        (BATCH, {"wait-handlers", "discard"}),
+        ("batched-stubs", {"release", "free"}),
+        ("stop-machine", set()),
+    ],
+)
+def test_the_steps_that_protect_nothing_are_redundant(strategy: str, labels: set[str]) -> None:
+    found = explained(strategy)[1]
+    assert {label for label, omission in found.items() if omission.redundant} == labels
+    for label in labels:
+        assert holds(checked(strategy, without=(label,), sites=1))
+
+
+def test_a_step_without_which_nothing_happens_any_more_is_not_redundant() -> None:
+    """CPUs that are never let go break nothing."""
+    omission = explained("stop-machine")[1]["resume"]
+    assert not omission.violations and not omission.redundant
+    assert STALE in omission.untested
+
+
+def test_what_is_redundant_depends_on_the_machine() -> None:
+    for machine, redundant in (("x86-linux", False), ("x86-stale-instruction", True)):
+        assert explained(CAREFUL, machine)[1]["sync-2"].redundant is redundant

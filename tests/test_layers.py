@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("models", "proofs", "checker")
 FILES = sorted(file for layer in LAYERS for file in (ROOT / layer).rglob("*.py"))
 THIRD_PARTY = {
-    "models": {"iced_x86"},
+    "models": {"iced_x86", "capstone"},
     "proofs": {"z3", "networkx", "cvc5", "bitwuzla"},
     "checker": {"networkx", "hypothesis", "z3"},
 }

@@ -21,8 +21,8 @@ def render(found: Examined, paint: Paint = PLAIN) -> str:
     lines += _trace(found, paint)
     lines += ["", fill(f"after the fix  {found.after.strategy.name}: {found.after.strategy.says}", "", "  ")]
     proved = "proved for any number of CPUs" if found.fix_is_proved else "verified"
-    scenario = found.after.model.plan.scenario
-    size = f"{plural(scenario.cpus, 'CPU')}, {plural(scenario.sites, 'site')}, {scenario.machine.name}"
+    model = found.after.model
+    size = f"{model.size}, {model.scenario.machine.name}"
     lines.append(fill(f"  => what it has to keep holds: {proved} ({size}){_how(found)}", "", "     "))
     if found.difference:
         lines += ["", paint(fill(f"not as published  {found.difference}", following="  "), "red")]

@@ -10,7 +10,7 @@ from checker.report.layout import plural
 from checker.report.markdown import depending, listed
 from checker.report.page import is_found, proof_of
 from checker.verdict import EXPOSED, VIOLATED, CheckResult, add_proof, check
-from models.machines.fetch import PRESETS
+from models.machines.fetch import X86_PRESETS
 from models.properties import PROPERTIES
 from models.protocol import Strategy
 from models.scenario import Scenario
@@ -40,7 +40,7 @@ def machines(strategy: Strategy, scenario: Scenario) -> list[str]:
     here, few = check(strategy, scenario), check(strategy, replace(scenario, sites=_FEW))
     sites, usual = (_FEW, few) if _broken(here) == _broken(few) else (scenario.sites, here)
     found = {}
-    for name, machine in PRESETS.items():
+    for name, machine in X86_PRESETS.items():
         result = check(strategy, replace(scenario, machine=machine, sites=sites))
         if not _violated(result) - _violated(usual):  # otherwise that is the answer
             add_proof(result)

@@ -14,6 +14,7 @@ from checker.report.layout import plural
 from checker.report.markdown import block, depending, depending_lines, listed
 from checker.report.text import options_of
 from checker.verdict import EXPOSED, PROVED, VERIFIED, VIOLATED, CheckResult, PropertyVerdict
+from models.compose import of_strategy
 from models.machines.fetch import Machine
 from models.properties import PROPERTIES
 from models.system.system import Fairness
@@ -50,7 +51,7 @@ class Page:
 
     def __init__(self, result: CheckResult, proof: Proof, name: str, solver: str) -> None:
         self.result, self.proof, self.name, self.solver = result, proof, name, solver
-        self.plan, self.system = result.model.plan, proof.system
+        self.plan, self.system = of_strategy(result.model).plan, proof.system
         self.scenario = self.plan.scenario
         self.found = is_found(proof)
         self.certificate = certificate_hash(proof)  # before anything else is asked of the solver, as `prove` does it

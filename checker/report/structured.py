@@ -11,21 +11,13 @@ from checker.verdict import CheckResult, PropertyVerdict
 
 def check_to_json(result: CheckResult, name: str) -> dict[str, Any]:
     """A check as JSON values; `name` is what the user called the strategy (a path, or a shipped name)."""
-    plan, found = result.model.plan, result.exploration
-    scenario = plan.scenario
+    found = result.exploration
     return {
         "schema": SCHEMA,
         "strategy": result.strategy.name,
         "model": name,
-        "machine": scenario.machine.name,
-        "transition": plan.transition,
-        "rounds": plan.rounds,
-        "cpus": scenario.cpus,
-        "sites": scenario.sites,
-        "without": sorted(scenario.without),
-        "preempt": scenario.preempt,
-        "preempts": plan.preempts,
-        "nmi": scenario.nmi,
+        "machine": result.model.scenario.machine.name,
+        **result.model.facts(),
         "engine": {
             "name": found.engine,
             "threads": found.threads,
@@ -99,7 +91,7 @@ def step_to_json(step: TraceStep) -> dict[str, Any]:
         "choice": step.choice,
         "says": step.says,
         "changes": {name: list(pair) for name, pair in step.changes.items()},
-        "bytes": {f"site {b.site}": _bytes_to_json(b) for b in step.bytes},
+        "bytes": {b.name: _bytes_to_json(b) for b in step.bytes},
         "source": str(step.where) if step.instance is None else None,
     }
 

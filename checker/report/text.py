@@ -71,15 +71,8 @@ def _remarks(result: CheckResult) -> list[str]:
 
 def applies(result: CheckResult) -> str:
     """The one line on what the verdicts apply to."""
-    plan, scenario = result.model.plan, result.model.plan.scenario
-    parts = [
-        plan.transition,
-        plural(plan.rounds, "round"),
-        plural(scenario.cpus, "CPU"),
-        plural(scenario.sites, "site"),
-        "preemption" if plan.preempts else "no preemption",
-        "NMIs" if scenario.nmi else "no NMI",
-    ]
+    scenario = result.model.scenario
+    parts = result.model.circumstances
     if scenario.without:
         parts.append("without " + ", ".join(sorted(scenario.without)))
     return ", ".join(parts)
@@ -137,7 +130,7 @@ def how(found: Exploration) -> str:
 
 def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
     """The whole answer: table, evidence, traces."""
-    strategy, machine = result.strategy, result.model.plan.scenario.machine
+    strategy, machine = result.strategy, result.model.scenario.machine
     lines = [fill(f"{paint(strategy.name, 'bold')}: {strategy.says}", following="  "), ""]
     lines += verdict_table(result, paint)
     lines += [
@@ -217,7 +210,7 @@ def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], verb: str, indent: 
     for site in found:
         if site.site not in sites:
             continue
-        lines.append(f"{indent}  site {site.site}: {site.memory} = {site.decoded}")
+        lines.append(f"{indent}  {site.name}: {site.memory} = {site.decoded}")
         views: dict[str, list[int]] = {}
         for cpu, seen in enumerate(site.seen):
             if seen:

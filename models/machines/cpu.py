@@ -75,7 +75,7 @@ from models.system.expressions import (
 )
 from models.system.system import Builder, Fairness, Mark
 from models.system.visitor import each
-from models.text import OutcomeKind, SiteText
+from models.text import Outcome, OutcomeKind, SiteText
 
 if TYPE_CHECKING:
     from models.plan import Plan
@@ -109,6 +109,7 @@ class Cpu:
         scenario = plan.scenario
         self.machine = scenario.machine
         self.freed = set(plan.freed)
+        self.fetches: dict[str, tuple[SiteText, Outcome]] = {}  # by action: where it fetches, and what comes of it
         self.places = Places(plan)
         here = self.place_type = Enum("place", self.places.labels)
         self.place = builder.variable("place", here, ELSEWHERE, component, says="where the CPU is")
@@ -277,9 +278,11 @@ class Cpu:
         for outcome in self.view.outcomes(site):
             guard = here & self.view.possible(site, outcome)
             done = self.view.executed()
+            name = f"execute “{outcome}” at site {s}" if outcome.version is not None else f"{outcome} at site {s}"
+            self.fetches[name] = (site, outcome)
             if outcome.kind is OutcomeKind.TRAP:
                 self.add(
-                    f"trap at site {s}",
+                    name,
                     guard,
                     [(self.place, f"trapped at site {s}"), *done],
                     f"{{cpu}} fetches the trap byte at site {s} and traps",
@@ -288,7 +291,7 @@ class Cpu:
                 )
             elif outcome.kind is OutcomeKind.TORN:
                 self.add(
-                    f"torn at site {s}",
+                    name,
                     guard,
                     [(self.place, TORN_PLACE), *done],
                     f"{{cpu}} executes a torn instruction at site {s}",
@@ -296,10 +299,10 @@ class Cpu:
                     [tested],
                 )
             else:
-                assert outcome.version is not None
+                assert isinstance(outcome.version, Instruction)
                 place, marks, effects = self.run(outcome.version, s)
                 self.add(
-                    f"execute “{outcome.version}” at site {s}",
+                    name,
                     guard,
                     [(self.place, place), *effects, *done],
                     f"{{cpu}} executes “{outcome.version}” at site {s}",

@@ -1,7 +1,8 @@
 """What an instruction fetch may return: a space of fetch semantics, and the presets that are points in it.
 
 Sources: Intel SDM 3A 8.1.3 (cross-modifying code) and its erratum on unsynchronised cross-modifying code; AMD APM 2
-7.6.1; Linux arch/x86/kernel/alternative.c, and the mails that it rests on.
+7.6.1; Linux arch/x86/kernel/alternative.c, and the mails that it rests on; Arm ARM B2.2.5, the published model of Arm's
+fetches (Simner et al., ESOP 2020) and cfb00a357864; riscv-isa-manual ziccif.adoc and ziccid.adoc; for Power, Linux only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from models.machines.isa import Isa
 from models.system.errors import ScenarioError
 
 
@@ -18,6 +20,7 @@ class Granularity(enum.Enum):
     """How much of an instruction one read of the fetch unit takes."""
 
     BYTE = "byte"
+    ALIGNED_2 = "aligned-2"
     ALIGNED_4 = "aligned-4"
     ALIGNED_8 = "aligned-8"
     LINE = "line"
@@ -27,7 +30,7 @@ class Granularity(enum.Enum):
 class Staleness(enum.Enum):
     """How far a fetch may lag behind memory."""
 
-    STALE = "stale"  # any value that memory held since this CPU last serialised, in any order
+    STALE = "stale"  # any value since this CPU last serialised (see Maintenance), in any order
     BUFFERED = "buffered"  # reads memory now, may be executed later
     COHERENT = "coherent"  # fetched and executed in one step
 
@@ -62,9 +65,20 @@ class Gate(enum.Enum):
     TRAP = "trap-gate"  # interrupts stay enabled
 
 
+class Maintenance(enum.Enum):
+    """What a store needs before fetches see it for sure, besides serialising on the CPU that fetches."""
+
+    COHERENT = "coherent"  # nothing: an instruction cache follows stores
+    EXPLICIT = "explicit"  # the range cleaned and invalidated, for every CPU; until then all it held counts
+
+
 @dataclass(frozen=True)
 class Machine:
-    """A point in the fetch space. `says` is one sentence on what it assumes, `sources` a sentence for each value."""
+    """A point in the fetch space. `says` is one sentence on what it assumes, `sources` a sentence for each value.
+
+    Serialising is what the architecture calls so: on Arm it is a context synchronisation event, on RISC-V FENCE.I, on
+    Power isync. Which changes are exempt from `havoc` is said on x86 by `trap_rule`, elsewhere by `isa.concurrent`.
+    """
 
     name: str
     says: str
@@ -77,6 +91,8 @@ class Machine:
     trap_rule: bool = True
     iret_serialises: bool = True
     gate: Gate = Gate.INTERRUPT
+    isa: Isa = Isa.X86
+    maintenance: Maintenance = Maintenance.COHERENT
     sources: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,13 +110,28 @@ class Machine:
             raise ScenarioError(f"{self.name}: a coherent fetch is one read and has no order: order=any only")
         if not self.trap_rule and not self.havoc:
             raise ScenarioError(f"{self.name}: trap_rule exempts from havoc: it can be off only where havoc is on")
+        self._refuse_other_isa()
+
+    def _refuse_other_isa(self) -> None:
+        """Refuse what has no meaning for this instruction set, or with these caches."""
+        if not self.trap_rule and self.isa is not Isa.X86:
+            raise ScenarioError(f"{self.name}: trap_rule is about int3 of x86: it is on, without effect, elsewhere")
+        if self.maintenance is Maintenance.EXPLICIT and self.isa is Isa.X86:
+            raise ScenarioError(f"{self.name}: x86 caches follow stores: maintenance=coherent only")
+        if self.maintenance is Maintenance.EXPLICIT and self.staleness is not Staleness.STALE:
+            raise ScenarioError(
+                f"{self.name}: {self.staleness.value} fetches read memory: maintenance=explicit with stale only"
+            )
 
     def vary(self, changes: Mapping[str, str]) -> Machine:
         """This machine with toggles set, all at once, and named after them. Raises ScenarioError for what does not exist."""
-        kinds = {f.name: type(getattr(self, f.name)) for f in fields(self) if f.name not in ("name", "says", "sources")}
+        fixed = ("name", "says", "isa", "sources")
+        kinds = {f.name: type(getattr(self, f.name)) for f in fields(self) if f.name not in fixed}
         values: dict[str, Any] = {}
         for toggle, value in changes.items():
             key = toggle.replace("-", "_")
+            if key == "isa":
+                raise ScenarioError("another instruction set is another preset: isa is no toggle of a machine")
             if key not in kinds:
                 raise ScenarioError(f"“{toggle}” is no toggle of a machine; there are {', '.join(sorted(kinds))}")
             kind = kinds[key]
@@ -127,6 +158,7 @@ _LINUX = (
     ("iret_serialises", "IRET is in both vendors' lists of serialising instructions (SDM 10.3, APM 7.6.4)"),
     ("gate", "#BP uses an interrupt gate on x86-64 Linux"),
     ("havoc", "off: the stale sets already hold every mixture"),
+    ("maintenance", "the SDM (8.1.3) and the APM (7.6.1) ask for serialising, and for nothing that concerns caches"),
 )
 
 
@@ -233,6 +265,122 @@ X86_TRAP_GATE = replace(
     sources=_with(_LINUX, gate="a trap gate leaves IF set: the theory of June 2025, refuted on the list"),
 )
 
+_ARM64 = (
+    ("granularity", "each fetch is a single read of an aligned word, which is seen old or new"),
+    ("staleness", "without DIC a fetch may return new and then old again, also after overwriting (ESOP 2020)"),
+    ("order", "without DIC fetches are not ordered, as new may be followed by old (ESOP 2020)"),
+    ("store_atomicity", "aligned stores are single-copy atomic; a misaligned one inside 8 bytes counts as one, too"),
+    ("store_order", "follows from staleness: fetches see stores in no order"),
+    ("trap_rule", "without effect: BRK is one of the instructions that may be exchanged"),
+    ("iret_serialises", "an exception return synchronises the context (as FEAT_ExS EOS says, where there is that)"),
+    ("gate", "taking an exception masks interrupts until the handler unmasks them"),
+    ("havoc", "on: anything may happen unless old and new are both in the list of Arm ARM B2.2.5"),
+    ("maintenance", "DC CVAU; DSB; IC IVAU; DSB by the writer, then ISB by each reader (Arm ARM, in cfb00a357864)"),
+)
+ARM64_DIC0 = Machine(
+    "arm64-dic0",
+    "Arm without DIC and IDC: aligned words, any until caches are maintained and the context synchronised",
+    Granularity.ALIGNED_4,
+    Staleness.STALE,
+    GranuleOrder.ANY,
+    StoreAtomicity.ALIGNED_8,
+    StoreOrder.UNORDERED,
+    havoc=True,
+    isa=Isa.ARM64,
+    maintenance=Maintenance.EXPLICIT,
+    sources=_ARM64,
+)
+ARM64_DIC1 = replace(
+    ARM64_DIC0,
+    name="arm64-dic1",
+    says="Arm with DIC and IDC: aligned words are read from memory in order, and may run later",
+    staleness=Staleness.BUFFERED,
+    order=GranuleOrder.ASCENDING,
+    store_order=StoreOrder.PROGRAM,
+    maintenance=Maintenance.COHERENT,
+    sources=_with(
+        _ARM64,
+        staleness="fetches are coherent; what was fetched already may run until the reader's ISB",
+        order="with DIC and IDC fetches are ordered by coherence: new and then old is excluded",
+        store_order="follows from staleness: a fetch reads memory",
+        maintenance="with IDC nothing has to be cleaned, with DIC nothing invalidated (CTR_EL0)",
+    ),
+)
+_RISCV = (
+    ("granularity", "a choice: nothing is promised, and instructions come in parcels of 16 bits"),
+    ("staleness", "nothing bounds what a fetch returns until FENCE.I on this hart (Zifencei)"),
+    ("order", "nothing orders two fetches (Zifencei)"),
+    ("store_atomicity", "aligned stores are single-copy atomic; a misaligned one inside 8 bytes counts as one, too"),
+    ("store_order", "follows from staleness: fetches see stores in no order"),
+    ("trap_rule", "without effect: it is about int3 of x86"),
+    ("iret_serialises", "off: xRET does not do what FENCE.I does (Linux sync_core.h for riscv)"),
+    ("gate", "taking a trap disables interrupts until the handler enables them"),
+    ("havoc", "off: no text calls a change undefined; nothing is promised of what a fetch returns"),
+    ("maintenance", "none by the writer: the reader's FENCE.I suffices for stores that it has seen (Zifencei)"),
+)
+RISCV_BASE = Machine(
+    "riscv-base",
+    "RISC-V with Zifencei only: each 16 bits of a fetch may be any value since this hart's FENCE.I",
+    Granularity.ALIGNED_2,
+    Staleness.STALE,
+    GranuleOrder.ANY,
+    StoreAtomicity.ALIGNED_8,
+    StoreOrder.UNORDERED,
+    iret_serialises=False,
+    isa=Isa.RISCV,
+    sources=_RISCV,
+)
+RISCV_ZICCIF = replace(
+    RISCV_BASE,
+    name="riscv-ziccif",
+    says="RISC-V with Ziccif: aligned words are fetched whole, and may be any since this hart's FENCE.I",
+    granularity=Granularity.ALIGNED_4,
+    sources=_with(
+        _RISCV,
+        granularity="aligned fetches of up to min(ILEN, XLEN) are atomic, with ILEN 32 (ziccif.adoc)",
+        staleness="an aligned word is some word that was stored, and no hybrid (ziccif.adoc, riscv-profiles #19)",
+        order="nothing orders two fetches, not even FENCE.I alone (ziccif.adoc)",
+    ),
+)
+RISCV_ZICCID = replace(
+    RISCV_ZICCIF,
+    name="riscv-ziccid",
+    says="RISC-V with Ziccid: aligned words are read from memory in order, and may run later",
+    staleness=Staleness.BUFFERED,
+    order=GranuleOrder.ASCENDING,
+    store_order=StoreOrder.PROGRAM,
+    sources=_with(
+        RISCV_ZICCIF.sources,
+        staleness="a fetch reads the latest stores into a bounded buffer, which FENCE.I flushes (ziccid.adoc)",
+        order="a hart's fetches are in program order (ziccid.adoc)",
+        store_order="fetches are reads in the global memory order (ziccid.adoc)",
+    ),
+)
+POWER = Machine(
+    "power",
+    "Power: aligned words, any until caches are maintained and the context synchronised; no more is assumed",
+    Granularity.ALIGNED_4,
+    Staleness.STALE,
+    GranuleOrder.ANY,
+    StoreAtomicity.ALIGNED_8,
+    StoreOrder.UNORDERED,
+    iret_serialises=False,
+    isa=Isa.POWER,
+    maintenance=Maintenance.EXPLICIT,
+    sources=(
+        ("granularity", "an aligned word is fetched whole: Linux patch_instruction() relies on that"),
+        ("staleness", "no bound is assumed until dcbst; sync; icbi; isync (Linux patch_instruction())"),
+        ("order", "no order between fetches is assumed"),
+        ("store_atomicity", "aligned stores of up to 8 bytes are atomic; ld and std are such"),
+        ("store_order", "follows from staleness: fetches see stores in no order"),
+        ("trap_rule", "without effect: it is about int3 of x86"),
+        ("iret_serialises", "off: what holds here needs no promise about rfid"),
+        ("gate", "an interrupt disables further ones until the handler enables them"),
+        ("havoc", "off: what Book II leaves undefined was not read; a violation found without it happens anyway"),
+        ("maintenance", "dcbst; sync; icbi by the writer, then isync by each reader (Linux patch_instruction())"),
+    ),
+)
+
 PRESETS: dict[str, Machine] = {
     machine.name: machine
     for machine in (
@@ -246,8 +394,15 @@ PRESETS: dict[str, Machine] = {
         X86_BUFFERED,
         X86_BUFFERED_ASCENDING,
         X86_TRAP_GATE,
+        ARM64_DIC0,
+        ARM64_DIC1,
+        RISCV_BASE,
+        RISCV_ZICCIF,
+        RISCV_ZICCID,
+        POWER,
     )
 }
+X86_PRESETS: dict[str, Machine] = {name: machine for name, machine in PRESETS.items() if machine.isa is Isa.X86}
 
 
 def machine(name: str) -> Machine:

@@ -11,10 +11,11 @@ line is fetched as one; misses nothing, since every combination is allowed).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Protocol
 
-from models.machines.fetch import Granularity, GranuleOrder, Machine, Staleness
+from models.machines.fetch import Granularity, GranuleOrder, Machine, Maintenance, Staleness
 from models.machines.x86 import TRAP_BYTE
 from models.system.expressions import TRUE, Bits, Component, Enum, Expr, Operand, Read, both, constant, either, if_else
 from models.system.system import Builder, Fairness
@@ -23,6 +24,19 @@ from models.text import Granule, Memory, Mixture, Outcome, Pick, SiteText, least
 
 Assignments = list[tuple[Expr, Operand]]
 Value = Callable[[Read], int]  # the value that one CPU has for a variable, in some state
+Contents = Mapping[int, int]  # what each content of a granule becomes
+
+
+class Fetchable(Protocol):
+    """A place that CPUs fetch from. `index` is its number among all; places may share granules."""
+
+    index: int
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def granules(self) -> tuple[Granule, ...]: ...
+    def mixtures(self, picks: Sequence[Sequence[Pick]]) -> list[Mixture]: ...
 
 
 def show_memory(strings: Sequence[bytes]) -> str:
@@ -33,24 +47,23 @@ def show_memory(strings: Sequence[bytes]) -> str:
 class Text:
     """What memory holds: one variable per granule."""
 
-    def __init__(self, builder: Builder, sites: Sequence[SiteText]) -> None:
+    def __init__(self, builder: Builder, sites: Sequence[Fetchable]) -> None:
         self.sites = sites
         self.memory: dict[Granule, Read] = {}
-        for site in sites:
-            for granule in site.granules:
-                labels = tuple(show_memory(sorted(content)) for content in granule.contents)
-                self.memory[granule] = builder.variable(
-                    f"memory_{site.index}_{granule.start}",
-                    Enum(f"bytes{site.index}_{granule.start}", labels),
-                    labels[0],
-                    says=f"{granule.name} of site {site.index}",
-                )
+        for granule in dict.fromkeys(granule for site in sites for granule in site.granules):
+            labels = tuple(show_memory(sorted(content)) for content in granule.contents)
+            self.memory[granule] = builder.variable(
+                f"memory_{granule.site}_{granule.start}",
+                Enum(f"bytes{granule.site}_{granule.start}", labels),
+                labels[0],
+                says=f"{granule.name} of site {granule.site}",
+            )
 
     def changed(self, site: SiteText, memory: Memory) -> dict[Granule, int]:
         """The content of each granule of `site` when its memory is `memory`."""
         return {granule: granule.content(memory) for granule in site.granules}
 
-    def holds_trap(self, site: SiteText) -> Expr:
+    def holds_trap(self, site: Fetchable) -> Expr:
         """Whether memory has the trap byte first (surely: no store is under way)."""
         head = site.granules[0]
         return self.memory[head].is_in([show_memory(sorted(c)) for c in head.contents if only_trap(c)])
@@ -69,10 +82,10 @@ class View(ABC):
 
     def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine) -> None:
         self.builder, self.cpu, self.text, self.machine = builder, cpu, text, machine
-        self.mixtures: dict[SiteText, list[Mixture]] = {}
+        self.mixtures: dict[Fetchable, list[Mixture]] = {}
 
     @abstractmethod
-    def possible(self, site: SiteText, outcome: Outcome) -> Expr:
+    def possible(self, site: Fetchable, outcome: Outcome) -> Expr:
         """Whether executing `site` now can have `outcome`."""
 
     @abstractmethod
@@ -80,23 +93,23 @@ class View(ABC):
         """What serialising does to this CPU's view."""
 
     @abstractmethod
-    def seen(self, site: SiteText, value: Value) -> str:
+    def seen(self, site: Fetchable, value: Value) -> str:
         """What this CPU may fetch of `site`, byte by byte, alternatives as `e8/cc`; "" where that is plain memory."""
 
     @abstractmethod
-    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
+    def available(self, site: Fetchable, needs: Sequence[frozenset[int]], value: Value) -> bool:
         """Whether a fetch can take these items of the granules of `site`."""
 
-    def outcomes(self, site: SiteText) -> list[Outcome]:
+    def outcomes(self, site: Fetchable) -> list[Outcome]:
         """Every outcome that some fetch of `site` has."""
         return list(dict.fromkeys(mixture.outcome for mixture in self.mixtures[site]))
 
-    def fetched(self, site: SiteText, outcome: Outcome, value: Value) -> bytes:
+    def fetched(self, site: Fetchable, outcome: Outcome, value: Value) -> bytes:
         """Bytes that this CPU can fetch with that outcome, the first in order. Raises LookupError if there are none."""
         for mixture in self.mixtures[site]:
             if mixture.outcome == outcome and self.available(site, mixture.needs, value):
                 return mixture.bytes
-        raise LookupError(f"no fetch of site {site.index} is {outcome}")
+        raise LookupError(f"no fetch of {site.name} is {outcome}")
 
     def executed(self) -> Assignments:
         """What executing the site does to the view."""
@@ -106,8 +119,20 @@ class View(ABC):
         """What a store does to every CPU's view (a broadcast)."""
         return []
 
+    def stored_over(self, changed: Mapping[Granule, Contents]) -> Assignments:
+        """The same, where what comes to be stored depends on what memory holds."""
+        return []
+
+    def cached(self, changed: Mapping[Granule, Contents]) -> Assignments:
+        """What such a store does to the caches that fetches go through."""
+        return []
+
+    def maintained(self, granules: Sequence[Granule]) -> Assignments:
+        """What cleaning and invalidating the caches does."""
+        return []
+
     @abstractmethod
-    def only_trap(self, site: SiteText) -> Expr:
+    def only_trap(self, site: Fetchable) -> Expr:
         """Whether this CPU, fetching now or having fetched before, can only get the trap byte first."""
 
     @abstractmethod
@@ -140,18 +165,30 @@ class StaleView(View):
         self.bytewise = machine.granularity is Granularity.BYTE
         self.items: dict[Granule, list[Memory]] = {}
         self.views: dict[Granule, Read] = {}
-        for site in text.sites:
-            for granule in site.granules:
-                plain = [c for c in granule.contents if len(c) == 1]
-                items = self.items[granule] = plain if self.bytewise else list(granule.contents)
-                self.views[granule] = builder.variable(
-                    f"view_{site.index}_{granule.start}",
+        self.caches: dict[Granule, Read] = {}
+        for granule in text.memory:
+            plain = [c for c in granule.contents if len(c) == 1]
+            items = self.items[granule] = plain if self.bytewise else list(granule.contents)
+            shown = [show_memory(sorted(item)) for item in items]
+            what = f"which values of {granule.name} of site {granule.site}"
+            name = f"{granule.site}_{granule.start}"
+            self.views[granule] = builder.variable(
+                f"view_{name}",
+                Bits(len(items)),
+                self.mask(granule, 0),
+                cpu,
+                says=f"{what} a fetch may return",
+                bits=shown,
+            )
+            if machine.maintenance is Maintenance.EXPLICIT:
+                self.caches[granule] = builder.variable(
+                    f"cache_{name}",
                     Bits(len(items)),
                     self.mask(granule, 0),
-                    cpu,
-                    says=f"which values of {granule.name} of site {site.index} a fetch may return",
-                    bits=[show_memory(sorted(item)) for item in items],
+                    says=f"{what} are in some cache",
+                    bits=shown,
                 )
+        for site in text.sites:
             self.mixtures[site] = site.mixtures([self.picks(granule) for granule in site.granules])
 
     def mask(self, granule: Granule, content: int) -> int:
@@ -174,7 +211,7 @@ class StaleView(View):
             found = [Pick(frozenset({i}), string) for i, item in enumerate(items) for string in sorted(item)]
         return list(dict.fromkeys(found))
 
-    def possible(self, site: SiteText, outcome: Outcome) -> Expr:
+    def possible(self, site: Fetchable, outcome: Outcome) -> Expr:
         views = [self.views[granule] for granule in site.granules]
         return either(*(_needed(needs, views) for needs in least(self.mixtures[site], outcome)))
 
@@ -189,7 +226,7 @@ class StaleView(View):
         return value
 
     def serialised(self) -> Assignments:
-        return [(view, self.current(granule)) for granule, view in self.views.items()]
+        return [(view, self.caches.get(granule, self.current(granule))) for granule, view in self.views.items()]
 
     def stored(self, changed: dict[Granule, int]) -> Assignments:
         return [
@@ -197,7 +234,26 @@ class StaleView(View):
             for granule, content in changed.items()
         ]
 
-    def seen(self, site: SiteText, value: Value) -> str:
+    def becomes(self, granule: Granule, contents: Contents) -> Expr:
+        """The mask of what memory holds once its content has changed so."""
+        memory, view = self.text.memory[granule], self.views[granule]
+        masks = {k: self.mask(granule, after) for k, after in contents.items()}
+        value: Expr = constant(masks[0], view.type)
+        for k in range(1, len(granule.contents)):
+            if masks[k] != masks[0]:
+                value = if_else(memory == memory.type.show(k), constant(masks[k], view.type), value)
+        return value
+
+    def stored_over(self, changed: Mapping[Granule, Contents]) -> Assignments:
+        return [(self.views[g], each(self.views[g]) | each(self.becomes(g, c))) for g, c in changed.items()]
+
+    def cached(self, changed: Mapping[Granule, Contents]) -> Assignments:
+        return [(self.caches[g], self.caches[g] | self.becomes(g, c)) for g, c in changed.items() if g in self.caches]
+
+    def maintained(self, granules: Sequence[Granule]) -> Assignments:
+        return [(self.caches[g], self.current(g)) for g in granules if g in self.caches]
+
+    def seen(self, site: Fetchable, value: Value) -> str:
         parts = []
         for granule in site.granules:
             mask, items = value(self.views[granule]), self.items[granule]
@@ -205,11 +261,11 @@ class StaleView(View):
             parts.append(show_memory(held))
         return " ".join(parts)
 
-    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
+    def available(self, site: Fetchable, needs: Sequence[frozenset[int]], value: Value) -> bool:
         views = [value(self.views[granule]) for granule in site.granules]
         return all(view >> i & 1 for view, indices in zip(views, needs, strict=True) for i in indices)
 
-    def only_trap(self, site: SiteText) -> Expr:
+    def only_trap(self, site: Fetchable) -> Expr:
         head = site.granules[0]
         view = self.views[head]
         others = sum(1 << i for i, item in enumerate(self.items[head]) if not only_trap(item))
@@ -236,15 +292,16 @@ class BufferedView(View):
 
     def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine) -> None:
         super().__init__(builder, cpu, text, machine)
-        labels = ("nothing", *(f"site {site.index}" for site in text.sites))
+        labels = ("nothing", *(site.name for site in text.sites))
         self.fetching = builder.variable(
             "fetching", Enum("fetching", labels), "nothing", cpu, says="whose instruction the fetch buffer holds"
         )
-        count = len(text.sites[0].granules)
-        most = [max(len(site.granules[k].contents) for site in text.sites) for k in range(count)]
+        longest = max(text.sites, key=lambda site: len(site.granules))
+        count = len(longest.granules)
+        most = [max(len(s.granules[k].contents) for s in text.sites if k < len(s.granules)) for k in range(count)]
         self.read = [
             builder.variable(
-                f"fetched_{text.sites[0].granules[k].start}",
+                f"fetched_{longest.granules[k].start}",
                 Bits(most[k].bit_length()),
                 0,
                 cpu,
@@ -262,8 +319,8 @@ class BufferedView(View):
     def has(self, k: int, content: int) -> Expr:
         return self.read[k] == content + 1
 
-    def possible(self, site: SiteText, outcome: Outcome) -> Expr:
-        mine = self.fetching == f"site {site.index}"
+    def possible(self, site: Fetchable, outcome: Outcome) -> Expr:
+        mine = self.fetching == site.name
         ways = []
         for needs in least(self.mixtures[site], outcome):
             ways.append(both(*(self.has(k, i) for k, indices in enumerate(needs) for i in indices)))
@@ -275,27 +332,27 @@ class BufferedView(View):
     def executed(self) -> Assignments:
         return self.serialised()
 
-    def seen(self, site: SiteText, value: Value) -> str:
-        if self.fetching.type.show(value(self.fetching)) != f"site {site.index}":
+    def seen(self, site: Fetchable, value: Value) -> str:
+        if self.fetching.type.show(value(self.fetching)) != site.name:
             return ""
         parts = []
-        for read, granule in zip(self.read, site.granules, strict=True):
+        for read, granule in zip(self.read, site.granules, strict=False):
             content = value(read)
             unknown = " ".join(["··"] * (granule.stop - granule.start))
             parts.append(show_memory(sorted(granule.contents[content - 1])) if content else unknown)
         return " ".join(parts)
 
-    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
-        mine = self.fetching.type.show(value(self.fetching)) == f"site {site.index}"
+    def available(self, site: Fetchable, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        mine = self.fetching.type.show(value(self.fetching)) == site.name
         read = [value(r) for r in self.read]
-        return mine and all(r == i + 1 for r, indices in zip(read, needs, strict=True) for i in indices)
+        return mine and all(r == i + 1 for r, indices in zip(read, needs, strict=False) for i in indices)
 
-    def only_trap(self, site: SiteText) -> Expr:
+    def only_trap(self, site: Fetchable) -> Expr:
         head = site.granules[0]
         bad = [k + 1 for k, content in enumerate(head.contents) if not only_trap(content)]
-        return self.text.holds_trap(site) & ~((self.fetching == f"site {site.index}") & self.read[0].is_in(bad))
+        return self.text.holds_trap(site) & ~((self.fetching == site.name) & self.read[0].is_in(bad))
 
-    def ends_with_trap(self, site: SiteText) -> Expr:
+    def ends_with_trap(self, site: Fetchable) -> Expr:
         """Whether the buffer holds a trap byte: nothing more is read."""
         head = site.granules[0]
         return self.read[0].is_in([k + 1 for k, content in enumerate(head.contents) if only_trap(content)])
@@ -312,9 +369,9 @@ class BufferedView(View):
             for k, granule in enumerate(site.granules):
                 self.add_fetch(site, k, granule, at[site.index], runs, prefetches)
 
-    def add_fetch(self, site: SiteText, k: int, granule: Granule, at: Expr, runs: Expr, prefetches: Expr) -> None:
+    def add_fetch(self, site: Fetchable, k: int, granule: Granule, at: Expr, runs: Expr, prefetches: Expr) -> None:
         """Reading one granule, ahead of time and on arrival (when the buffer of another site is thrown away)."""
-        name = f"site {site.index}"
+        name = site.name
         mine, empty = self.fetching == name, self.fetching == "nothing"
         ordered: Expr = TRUE
         if self.machine.order is GranuleOrder.ASCENDING:
@@ -337,18 +394,18 @@ class BufferedView(View):
         effects: Assignments = [(self.fetching, name), (self.read[k], value), *others]
         where = granule.name
         self.builder.action(
-            f"prefetch {granule.start} of site {site.index}",
+            f"prefetch {granule.start} of {site.name}",
             actor=self.cpu,
             guard=runs & prefetches & ~at & (go_on | (empty & start)),
             effects=effects,
-            says=f"{{cpu}} fetches {where} of site {site.index} ahead of time",
+            says=f"{{cpu}} fetches {where} of {site.name} ahead of time",
         )
         self.builder.action(
-            f"fetch {granule.start} of site {site.index}",
+            f"fetch {granule.start} of {site.name}",
             actor=self.cpu,
             guard=runs & at & (go_on | (~mine & start)),
             effects=effects,
-            says=f"{{cpu}} fetches {where} of site {site.index}",
+            says=f"{{cpu}} fetches {where} of {site.name}",
             fairness=Fairness.TASK,
         )
 
@@ -365,23 +422,34 @@ class CoherentView(View):
             for site in text.sites
         }
 
-    def possible(self, site: SiteText, outcome: Outcome) -> Expr:
-        (granule,) = site.granules
-        memory = self.text.memory[granule]
-        indices = {i for needs in least(self.mixtures[site], outcome) for part in needs for i in part}
-        return memory.is_in([memory.type.show(i) for i in sorted(indices)])
+    def possible(self, site: Fetchable, outcome: Outcome) -> Expr:
+        ways: dict[
+            tuple[frozenset[int], ...], set[int]
+        ] = {}  # by what the other granules hold, the first one's contents
+        for first, *others in least(self.mixtures[site], outcome):
+            ways.setdefault(tuple(others), set()).update(first)
+        return either(*(both(*self._hold(site, (frozenset(first), *others))) for others, first in ways.items()))
+
+    def _hold(self, site: Fetchable, contents: Sequence[frozenset[int]]) -> list[Expr]:
+        """That each granule holds one of its contents; none named is any."""
+        found = []
+        for granule, indices in zip(site.granules, contents, strict=True):
+            memory = self.text.memory[granule]
+            if indices:
+                found.append(memory.is_in([memory.type.show(i) for i in sorted(indices)]))
+        return found
 
     def serialised(self) -> Assignments:
         return []
 
-    def seen(self, site: SiteText, value: Value) -> str:
+    def seen(self, site: Fetchable, value: Value) -> str:
         return ""
 
-    def available(self, site: SiteText, needs: Sequence[frozenset[int]], value: Value) -> bool:
-        held = value(self.text.memory[site.granules[0]])
-        return all(i == held for indices in needs for i in indices)
+    def available(self, site: Fetchable, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        held = [value(self.text.memory[granule]) for granule in site.granules]
+        return all(i == here for indices, here in zip(needs, held, strict=True) for i in indices)
 
-    def only_trap(self, site: SiteText) -> Expr:
+    def only_trap(self, site: Fetchable) -> Expr:
         return self.text.holds_trap(site)
 
     def add_actions(self, at: Sequence[Expr], runs: Expr, prefetches: Expr) -> None:

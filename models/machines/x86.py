@@ -5,8 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from models.machines.encoding import distance
+
 TRAP_BYTE = b"\xcc"
-NOPS = {2: b"\x66\x90", 5: b"\x0f\x1f\x44\x00\x00"}
+NOPS = {  # as Intel recommends them (SDM 2B, NOP)
+    1: b"\x90",
+    2: b"\x66\x90",
+    3: b"\x0f\x1f\x00",
+    4: b"\x0f\x1f\x40\x00",
+    5: b"\x0f\x1f\x44\x00\x00",
+    6: b"\x66\x0f\x1f\x44\x00\x00",
+    7: b"\x0f\x1f\x80\x00\x00\x00\x00",
+    8: b"\x0f\x1f\x84\x00\x00\x00\x00\x00",
+    9: b"\x66\x0f\x1f\x84\x00\x00\x00\x00\x00",
+}
 PADDING = b"\x90" * 15  # what follows a site, so that every fetch decodes to something
 
 
@@ -24,7 +36,8 @@ def relative(opcode: bytes, address: int, length: int, target: int) -> bytes:
 
     Raises OverflowError when the target is out of reach.
     """
-    return opcode + (target - (address + length)).to_bytes(4, "little", signed=True)
+    far = distance("a 32-bit displacement", address + length, target, 1 << 31)
+    return opcode + far.to_bytes(4, "little", signed=True)
 
 
 def call(address: int, target: int) -> bytes:
@@ -32,12 +45,17 @@ def call(address: int, target: int) -> bytes:
     return relative(b"\xe8", address, 5, target)
 
 
+def jump(address: int, target: int) -> bytes:
+    """`jmp target` (e9 rel32) at `address`."""
+    return relative(b"\xe9", address, 5, target)
+
+
 def stub(address: int, returns_to: int, target: int, enables_interrupts: bool) -> tuple[bytes, ...]:
     """The instructions of a stub at `address` that calls `target` on behalf of a site: push; [sti;] jmp."""
     push = b"\x68" + (returns_to & 0xFFFFFFFF).to_bytes(4, "little")
     sti = (b"\xfb",) if enables_interrupts else ()
     jump_at = address + len(push) + len(sti)
-    return (push, *sti, relative(b"\xe9", jump_at, 5, target))
+    return (push, *sti, jump(jump_at, target))
 
 
 @lru_cache(maxsize=4096)

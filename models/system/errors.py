@@ -32,7 +32,7 @@ class ScenarioError(ModelError):
 
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
-_MODELS = (str(Path(_PACKAGE) / "strategies"), str(Path(_PACKAGE) / "skeletons.py"))
+_MODELS = tuple(str(Path(_PACKAGE) / part) for part in ("strategies", "bugs", "skeletons.py"))
 _internal: dict[str, bool] = {}
 
 

@@ -76,7 +76,7 @@ class Action:
     """One kind of step. `actor` is the acting component, or None for the patcher.
 
     A choice value is part of the action's identity. `guard` enables it; `effects` happen at once. `fault`: it leads to
-    an error state, so that it is no wonder if it never fires.
+    an error state, so that it is no wonder if it never fires. `who`: the thread that acts, where `actor` is None.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Action:
     choice: Choice | None = None
     marks: tuple[Mark, ...] = ()
     fault: bool = False
+    who: str = "patcher"
 
     @property
     def values(self) -> range:
@@ -174,10 +175,20 @@ class Builder:
     def component(self, name: str, count: int) -> Component:
         if count < 1:
             raise ModelError(f"{name}: at least one instance is needed, not {count}", caller())
-        component = Component(name)
+        return self.adopt(Component(name), count)
+
+    def adopt(self, component: Component, count: int) -> Component:
+        """Use a component that was made elsewhere."""
         self.components.append(component)
         self.counts[component] = count
         return component
+
+    def declare(self, variable: Variable) -> Read:
+        """Use a variable that was made elsewhere, and return its value as an expression."""
+        if any(v.name == variable.name for v in self.variables):
+            raise ModelError(f"two variables are called “{variable.name}”", variable.where)
+        self.variables.append(variable)
+        return read(variable)
 
     def variable(
         self,
@@ -189,12 +200,8 @@ class Builder:
         bits: Sequence[str] = (),
     ) -> Read:
         """Declare a variable and return its value as an expression. `bits`: what each bit of a set stands for."""
-        if any(v.name == name for v in self.variables):
-            raise ModelError(f"two variables are called “{name}”", caller())
         start = lift(initial, type_)
-        variable = Variable(name, type_, getattr(start, "value"), component, says, caller(), tuple(bits))  # noqa: B009
-        self.variables.append(variable)
-        return read(variable)
+        return self.declare(Variable(name, type_, getattr(start, "value"), component, says, caller(), tuple(bits)))  # noqa: B009
 
     def action(
         self,
@@ -210,6 +217,7 @@ class Builder:
         choice: Choice | None = None,
         marks: Sequence[Mark] = (),
         fault: bool = False,
+        who: str = "patcher",
     ) -> None:
         """Add an action; `effects` assign to globals and to the actor's own variables, `broadcast` to everybody's.
 
@@ -222,7 +230,8 @@ class Builder:
                 if not isinstance(target, Read):
                     raise ModelError(f"{name}: only a variable can be assigned, not {target!r}", place)
                 made.append(Effect(target.variable, lift(value, target.type), everywhere))
-        action = Action(name, actor, lift(guard, BOOL), tuple(made), says, place, fairness, choice, tuple(marks), fault)
+        marks = tuple(marks)
+        action = Action(name, actor, lift(guard, BOOL), tuple(made), says, place, fairness, choice, marks, fault, who)
         if any(a.name == name for a in self.actions):
             raise ModelError(f"two actions are called “{name}”", place)
         self._check(action)

@@ -7,6 +7,7 @@ is handled.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from models.system.errors import ModelError
@@ -27,6 +28,7 @@ from models.system.expressions import (
     Parameter,
     Read,
     Subtract,
+    Variable,
     bitwise,
     both,
     constant,
@@ -165,6 +167,20 @@ class _Choose(Rewriter):
 
     def on_parameter(self, node: Parameter) -> Expr:
         return constant(self.value, node.type) if node.choice is self.choice else node
+
+
+class _Substitute(Rewriter):
+    def __init__(self, values: Mapping[Variable, Expr]) -> None:
+        super().__init__()
+        self.values = values
+
+    def on_read(self, node: Read) -> Expr:
+        return node if node.bound else self.values.get(node.variable, node)
+
+
+def substituted(a: Expr, values: Mapping[Variable, Expr]) -> Expr:
+    """`a` as it is once each of these variables has its new value."""
+    return _Substitute(values).visit(a)
 
 
 def each(a: Expr) -> Expr:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from models.compose import Model
+from models.compose import StrategyModel
+from models.model import Model
 from proofs.invariants import (
     always_iterator,
     batched_stubs,
@@ -33,6 +34,8 @@ def written(model: Model) -> Invariant | None:
     It was written for the strategy as it is shipped. Without some of its steps, or on a machine that promises less, it
     may fail to be inductive.
     """
+    if not isinstance(model, StrategyModel):
+        return None
     makers = _WRITTEN.get(model.plan.strategy.name)
     if makers is None:
         return None

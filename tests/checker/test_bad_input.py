@@ -89,7 +89,7 @@ def test_a_file_without_a_strategy_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_empty_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused("", tmp_path, capsys) == ("the file defines no Strategy", 1)
+    assert refused("", tmp_path, capsys) == ("the file defines no Strategy and no Program", 1)
 
 
 def test_a_file_that_exits_while_it_loads_is_refused_like_any_that_raises(

@@ -17,7 +17,16 @@ from models.protocol import Expect
 from models.system.errors import ModelError
 
 FILES = sorted(path for path in (Path(__file__).parents[2] / "models" / "bugs").glob("*.py") if path.stem != "__init__")
-VOCABULARY = ("models.bug", "models.protocol", "models.skeletons", "models.strategies", "collections.abc")
+VOCABULARY = (
+    "models.bug",
+    "models.protocol",
+    "models.skeletons",
+    "models.strategies",
+    "models.program",
+    "models.assembly",
+    "models.properties",
+    "collections.abc",
+)
 
 
 @pytest.mark.parametrize("name", bugs())

@@ -19,7 +19,7 @@ from checker.report.markdown import depending, independent, table
 from checker.report.page import GENERATED, proof_of
 from checker.verdict import CheckResult, check
 from models.library import load
-from models.machines.fetch import PRESETS
+from models.machines.fetch import X86_PRESETS
 from models.scenario import Scenario
 from models.system.errors import Location
 from models.system.evaluate import Evaluator
@@ -69,7 +69,7 @@ def test_a_page_has_every_step_of_the_patcher_with_its_number(made: dict[str, st
 def test_a_page_has_a_row_for_every_machine(made: dict[str, str]) -> None:
     page = independent(made[f"{SMALL}.md"])
     rows = re.findall(r"^\| `(x86[^`]*)` \|", page, re.MULTILINE)
-    assert rows == list(PRESETS)
+    assert rows == list(X86_PRESETS)
 
 
 def test_a_page_says_what_is_not_proved() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from checker.search.python import Run, Space, explore
 from checker.testing import Schedule, interleavings
-from models.compose import Model, compose
+from models.compose import StrategyModel, compose
 from models.library import scenario_of, shipped
 from models.scenario import Scenario
 from models.system.evaluate import Evaluator, State
@@ -29,7 +29,7 @@ FEW = settings(
 class Explored:
     """A model and everything that the search knows of it."""
 
-    model: Model
+    model: StrategyModel
     run: Run
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from checker.proving import One, claims_of
 from checker.search.pairs import Pairs
 from checker.verdict import check
-from models.compose import Model, compose
+from models.compose import StrategyModel, compose
 from models.library import load
 from models.scenario import Scenario
 from models.system.system import Invariant as Claim
@@ -17,7 +17,7 @@ from proofs.ranking import NoArgument, Ranking, rank
 
 
 @cache
-def composed(name: str, scenario: Scenario) -> Model:
+def composed(name: str, scenario: Scenario) -> StrategyModel:
     """A shipped strategy in a scenario, composed once per process."""
     return compose(load(name), scenario)
 

@@ -11,7 +11,7 @@ import pytest
 from checker.proving import One, prove_rounds
 from checker.search.pairs import Pairs
 from checker.verdict import check
-from models.compose import Model, compose
+from models.compose import StrategyModel, compose
 from models.library import load
 from models.protocol import Call, Site, Step, Strategy, Sync, emulate_new, skip
 from models.scenario import TRANSITIONS, Scenario
@@ -24,7 +24,7 @@ SMALL = Scenario(cpus=1, sites=1)
 Steps = Callable[[Sequence[Site]], Iterator[Step]]
 
 
-def reachable(model: Model) -> list[Row]:
+def reachable(model: StrategyModel) -> list[Row]:
     return [row for rows in One(Pairs(model.system)).rows.values() for row in rows]
 
 

@@ -13,7 +13,7 @@ import z3
 from checker.proving import One, claims_of, prove_sites
 from checker.search.pairs import Pairs
 from checker.verdict import CheckResult, check
-from models.compose import Model, compose
+from models.compose import StrategyModel, compose
 from models.library import load
 from models.protocol import (
     TRAP,
@@ -204,7 +204,7 @@ def test_a_wrong_condition_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 class Recorder(SiteOracle):
     """Remembers what it teaches in words that mean something with any number of sites."""
 
-    def __init__(self, model: Model, rows: set[Row]) -> None:
+    def __init__(self, model: StrategyModel, rows: set[Row]) -> None:
         super().__init__(model, rows)
         self.said: dict[str, Said] = {}
 
@@ -216,7 +216,7 @@ class Recorder(SiteOracle):
 
 
 @cache
-def instance(name: str, sites: int) -> tuple[Model, One]:
+def instance(name: str, sites: int) -> tuple[StrategyModel, One]:
     model = compose(load(name), Scenario(cpus=1, sites=sites))
     return model, One(Pairs(model.system))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.compose import Model, compose
+from models.compose import StrategyModel, compose
 from models.library import load, scenario_of, shipped
 from models.machines.fetch import PRESETS
 from models.protocol import Expect
@@ -42,14 +42,14 @@ ELSEWHERE = {
 }
 
 
-def invariant_of(model: Model) -> Invariant:
+def invariant_of(model: StrategyModel) -> Invariant:
     """The written invariant, which must be there."""
     found = written(model)
     assert found is not None
     return found
 
 
-def proved(model: Model) -> Proof | Failure:
+def proved(model: StrategyModel) -> Proof | Failure:
     """What comes of proving what holds of `model` by what was written for it."""
     _, claims = holding(model.system)
     return prove(model.system, invariant_of(model), claims)

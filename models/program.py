@@ -1,0 +1,426 @@
+"""The vocabulary of programs: several threads that share words, locks and code, and patch and run it.
+
+A `Strategy` (protocol.py) is one patcher beside CPUs whose handler it instructs. A `Program` is for everything else:
+several patchers, locks, flags and counts, handlers of one's own, sites of several instructions, code that is freed and
+used again. A thread's body is a list of steps, plain data; steps nest where they branch. This module, `assembly` and
+`properties` are all that a file with a program imports.
+
+Words are read and written whole, at once and in the order of the program; `AnyOrder` says which stores may overtake
+each other. A condition may read several words: that is one moment, so use several steps where the code has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from models.assembly import Asm
+from models.protocol import Expect, Sync, WaitForReaders, WaitForTasks
+from models.protocol import Step as _Step
+from models.system.errors import Location, ModelError, caller
+from models.system.expressions import BOOL, Bits, Component, Enum, Expr, Operand, Read, Type, Variable, if_else, read
+
+__all__ = [
+    "Acquire",
+    "Answer",
+    "AnyOrder",
+    "Atomic",
+    "Await",
+    "Check",
+    "Choose",
+    "Code",
+    "Execute",
+    "Expect",
+    "Fail",
+    "Finish",
+    "Free",
+    "Goto",
+    "Holds",
+    "If",
+    "Inside",
+    "Interrupt",
+    "Maintain",
+    "Note",
+    "Program",
+    "Region",
+    "Release",
+    "Section",
+    "Serialise",
+    "Sleep",
+    "Store",
+    "Sync",
+    "Thread",
+    "WaitForReaders",
+    "WaitForTasks",
+    "While",
+    "Write",
+    "compare_exchange",
+    "lock",
+    "word",
+]
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+def _typed(name: str, most: int, of: Sequence[str]) -> Type:
+    if of:
+        return Enum(name, tuple(of))
+    return BOOL if most == 1 else Bits(most.bit_length())
+
+
+def _declare(
+    name: str, initial: int | str, most: int, of: Sequence[str], says: str, component: Component | None = None
+) -> Read:
+    type_ = _typed(name, most, of)
+    value = type_.labels.index(initial) if isinstance(type_, Enum) and isinstance(initial, str) else int(initial)
+    if not type_.contains(value):
+        raise ModelError(f"“{name}” cannot hold {initial}", caller())
+    return read(Variable(name, type_, value, component, says, caller()))
+
+
+def word(name: str, initial: int | str = 0, *, most: int = 1, of: Sequence[str] = (), says: str = "") -> Read:
+    """A word that all threads share: a number from 0 to `most`, or one of the labels `of`; `+` and `-` wrap around."""
+    return _declare(name, initial, most, of, says or f"the word “{name}”")
+
+
+def lock(name: str) -> Read:
+    """A lock, free at first: a word that `Acquire` waits for and takes."""
+    return word(name, says=f"whether the lock “{name}” is taken")
+
+
+# ---- threads --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Thread:
+    """A thread by name. `many`: there is one on each CPU, all alike; its body starts again when it ends.
+
+    A program has at most one kind of thread of which there are many; the others run once, on CPUs of their own.
+    """
+
+    name: str
+    many: bool = False
+    component: Component | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "component", Component("cpu") if self.many else None)
+
+    def register(
+        self, name: str, initial: int | str = 0, *, most: int = 1, of: Sequence[str] = (), says: str = ""
+    ) -> Read:
+        """A word of this thread's own; where there are many of the thread, each has one."""
+        own = name if self.many else f"{self.name}.{name}"
+        return _declare(own, initial, most, of, says or f"“{name}” of {self.name}", self.component)
+
+
+# ---- code -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """Code of which only matters who is inside it: something that can be freed. See `Inside` and `Free`."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Region(Code):
+    """Code that is rewritten: what it may legitimately hold, by name, each a list of instructions; the first at first.
+
+    All versions are of one length. Whoever runs it goes from instruction to instruction and may be interrupted, or
+    preempted, between two. A run counts as whole if all the instructions that it executed are of one version. `offset`:
+    where in its 64-byte line the region starts.
+    """
+
+    versions: Mapping[str, Sequence[Asm]]
+    offset: int = 0
+    where: Location = field(default_factory=caller)
+
+    def __post_init__(self) -> None:
+        if not self.versions or not all(self.versions.values()):
+            raise ModelError(f"“{self.name}”: a region has at least one version, and each an instruction", self.where)
+
+    @property
+    def whole(self) -> Range:
+        """All bytes of the region."""
+        return Range(self, 0, None)
+
+    def bytes(self, start: int, stop: int) -> Range:
+        """Bytes `start` up to, not including, `stop`."""
+        return Range(self, start, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """Some bytes of a region; `stop` is None for its end."""
+
+    region: Region
+    start: int
+    stop: int | None
+
+
+@dataclass(frozen=True)
+class Holds:
+    """A condition: memory, read as data, has this version of the region."""
+
+    region: Region
+    version: str
+
+
+Condition = Expr | Holds
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(_Step):
+    """Something that a thread does. `says`: the sentence for traces, where the usual one does not say enough;
+    `{cpu}` in it stands for who acts.
+    """
+
+    says: str = ""
+
+    def default_label(self) -> str:
+        return type(self).__name__.lower()
+
+
+Body = Sequence[_Step]
+
+
+@dataclass(frozen=True, eq=False)
+class Store(Step):
+    """Set a word or register to a value that may be computed from others (a load is a store to a register)."""
+
+    target: Read
+    value: Operand
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Atomic(Step):
+    """Several words at once, as a locked instruction does it: all values are read before any is set."""
+
+    pairs: tuple[tuple[Read, Operand], ...]
+
+    def __init__(self, *pairs: tuple[Read, Operand], says: str = "", label: str = "") -> None:
+        for name, value in (("pairs", pairs), ("says", says), ("label", label), ("where", caller())):
+            object.__setattr__(self, name, value)
+
+
+def compare_exchange(target: Read, old: Operand, new: Operand, done: Read, says: str = "") -> Atomic:
+    """Set `target` to `new` if it is `old`; the register `done` tells whether it was."""
+    same = target == old
+    return Atomic((target, if_else(same, new, target, target.type)), (done, same), says=says)
+
+
+@dataclass(frozen=True, eq=False)
+class If(Step):
+    """Test a condition, and go on with one of two lists of steps."""
+
+    condition: Condition
+    then: Body
+    otherwise: Body = ()
+
+
+@dataclass(frozen=True, eq=False)
+class While(Step):
+    """Test a condition, and while it holds do the steps and test again."""
+
+    condition: Condition
+    body: Body
+
+
+@dataclass(frozen=True, eq=False)
+class Await(Step):
+    """Wait until a condition holds."""
+
+    condition: Condition
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Choose(Step):
+    """Go on with one of several lists of steps; which, nobody controls."""
+
+    branches: tuple[Body, ...]
+
+    def __init__(self, *branches: Body, says: str = "", label: str = "") -> None:
+        for name, value in (("branches", branches), ("says", says), ("label", label), ("where", caller())):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class AnyOrder(Step):
+    """Do all of these steps in any order: stores with no barrier between them."""
+
+    steps: tuple[_Step, ...]
+
+    def __init__(self, *steps: _Step, says: str = "", label: str = "") -> None:
+        for name, value in (("steps", steps), ("says", says), ("label", label), ("where", caller())):
+            object.__setattr__(self, name, value)
+
+
+class Finish(Step):
+    """Go to the end of the body."""
+
+
+@dataclass(frozen=True, eq=False)
+class Acquire(Step):
+    """Wait until a lock is free, and take it."""
+
+    lock: Read
+
+
+@dataclass(frozen=True, eq=False)
+class Release(Step):
+    """Give a lock back."""
+
+    lock: Read
+
+
+@dataclass(frozen=True, eq=False)
+class Check(Step):
+    """Claim that a condition holds here, or `property` is broken, in the way that `kind` names.
+
+    It takes no time: it is put to the test at the moment of the step before it. Only threads of which there are many
+    can check something.
+    """
+
+    condition: Expr
+    property: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Note(Step):
+    """Set a word that no code has, only the claims (a ghost). It takes no time: it is set by the step before it."""
+
+    target: Read
+    value: Operand
+
+
+@dataclass(frozen=True, eq=False)
+class Fail(Step):
+    """The thread cannot go on: `property` is broken. Only threads of which there are many can."""
+
+    property: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Write(Step):
+    """Store into code: the bytes of the version called `content` that belong to `place`, or these bytes."""
+
+    place: Range
+    content: str | bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Maintain(Step):
+    """Clean the data cache and invalidate the instruction cache over a region, on all CPUs (DC CVAU, IC IVAU, DSB).
+
+    What CPUs have fetched already stays with them until they serialise. Without effect where caches are coherent.
+    """
+
+    region: Region
+
+
+class Serialise(Step):
+    """This CPU forgets what it has fetched (a serialising instruction, ISB, fence.i). Others do not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interrupt(Step):
+    """Ask every CPU to run `handler`, with interrupts off, and wait until all have come to its `Answer`.
+
+    `stopper`: it runs as a task of its own, so it starts only where the thread can be switched away from: between runs
+    of its body, where it sleeps or, with preemption, where it is preempted (stop-machine). The next such request waits
+    until all have left the handler. A CPU inside a handler counts as stopped.
+    """
+
+    handler: Body
+    stopper: bool = False
+
+
+class Answer(Step):
+    """In the handler of an interrupt: tell whoever asked."""
+
+
+class Sleep(Step):
+    """Make a voluntary switch, and come back at any time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Section(Step):
+    """Steps inside a read-side critical section: not preempted, and waited for by `WaitForReaders`."""
+
+    body: Body
+
+
+@dataclass(frozen=True, eq=False)
+class Inside(Step):
+    """Steps during which the PC or a return address is in `code`."""
+
+    code: Code
+    body: Body
+
+
+@dataclass(frozen=True, eq=False)
+class Free(Step):
+    """Free code, or use its memory for something else. Whoever is inside breaks no-freed-code."""
+
+    code: Code
+
+
+@dataclass(frozen=True, eq=False)
+class Execute(Step):
+    """Run a region from byte `entry` on; then do the steps of the version that ran (called, or jumped to, from it).
+
+    `trap`: what the handler does, with interrupts off, when a trap byte is executed; at its end it returns behind the
+    region (`Goto` returns elsewhere). Without it a trap is fatal: nobody claims it.
+    """
+
+    region: Region
+    then: Mapping[str, Body] = field(default_factory=dict)
+    entry: int = 0
+    trap: Body | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Goto(Step):
+    """Go on in the region that is being executed, at this byte; from a handler, by returning there."""
+
+    offset: int
+
+
+# ---- programs -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """Threads and their bodies. Words, registers, locks, code and regions are found in the steps.
+
+    It completes when every thread of which there is one has come to its end.
+    """
+
+    name: str
+    says: str
+    source: str
+    threads: Mapping[Thread, Body]
+    expects: Sequence[Expect] = ()
+    where: Location = field(default_factory=caller, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a program that could not be run."""
+        if not self.threads:
+            raise ModelError(f"{self.name}: a program has at least one thread", self.where)
+        if sum(thread.many for thread in self.threads) > 1:
+            raise ModelError(f"{self.name}: only one kind of thread can be many", self.where)
+        for body in self.threads.values():
+            if not isinstance(body, Sequence) or not all(isinstance(step, _Step) for step in body):
+                raise ModelError(f"{self.name}: a body is a list of steps", self.where)
+
+    @property
+    def many(self) -> Thread | None:
+        """The thread of which there are many, if there is one."""
+        return next((thread for thread in self.threads if thread.many), None)
