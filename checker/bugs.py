@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from checker.catalogue import differences
 from checker.trace import Trace
-from checker.verdict import PROVED, CheckResult, check
+from checker.verdict import EXPOSED, PROVED, CheckResult, check
 from models.bug import Bug
 from models.library import scenario_of
 from models.model import Subject
+from models.properties import COMPLETES
 from models.protocol import Expect
 
 
@@ -33,16 +34,25 @@ class Examined:
         return not self.difference
 
     @property
-    def fix_is_proved(self) -> bool:
-        """Whether all that the fix is required to keep is proved for any number of CPUs."""
-        required = [
+    def unproved(self) -> tuple[str, ...]:
+        """Of what the fix is required to keep, the properties that are not proved for any number of CPUs.
+
+        Where no thread comes to an end, there is nothing to prove of `completes`.
+        """
+        required = (
             v
             for r in self.after.results
             if r.use_case in self.bug.fixed.use_cases
             for v in r.verdicts
-            if v.required and v.verdict != "exposed"
-        ]
-        return all(v.verdict == PROVED for v in required)
+            if v.required and v.verdict not in (PROVED, EXPOSED)
+        )
+        endless = self.after.model.system.progress is None
+        return tuple(dict.fromkeys(v.property for v in required if not (endless and v.property == COMPLETES)))
+
+    @property
+    def fix_is_proved(self) -> bool:
+        """Whether all that the fix is required to keep is proved for any number of CPUs."""
+        return not self.unproved
 
 
 def examine(bug: Bug, proof: bool = True) -> Examined:

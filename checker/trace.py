@@ -62,7 +62,10 @@ class TraceStep:
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole trace. `why` says what is wrong at its end; the last `cycle` steps repeat for ever; `conjunct` is false."""
+    """A whole trace. `why` says what is wrong at its end; the last `cycle` steps repeat for ever; `conjunct` is false.
+
+    `singles`: the actors of which there is one; `cpus`: how many others there are.
+    """
 
     property: str
     kind: str
@@ -73,6 +76,8 @@ class Trace:
     cycle: int = 0
     rests: bool = False
     verb: str = "may fetch"  # how what a CPU sees reads in a sentence
+    singles: tuple[str, ...] = ("patcher",)
+    cpus: int = 0
 
 
 class Narrator:
@@ -122,7 +127,9 @@ class Narrator:
             conjunct = self.waiting(states[-1])
         verb = self.model.view.verb if self.model.view else ""
         start = self.bytes(states[0])
-        return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb)
+        singles = tuple(dict.fromkeys(action.who for action in self.system.actions if action.actor is None))
+        cpus = len(self.system.instances)
+        return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb, singles, cpus)
 
     def follow(self, taken: Sequence[Taken]) -> list[State]:
         """The states along a path, by the reference evaluator; raises ReplayError where a step is not enabled."""

@@ -90,7 +90,7 @@ class RegionText:
             code = asm.encode(self.address + at, self.targets.__getitem__)
             if decode(asm.isa, code, self.address + at).length != len(code):
                 raise ModelError(f"“{asm.says}” is not one instruction: {code.hex(' ')}", region.where)
-            found.append(Piece(at, code, asm.says, getattr(asm, "leaves", False)))
+            found.append(Piece(at, code, asm.says, asm.leaves))
             at += len(code)
         return tuple(found)
 

@@ -65,8 +65,7 @@ class Target:
     """Where an edge leads, and what rides on it."""
 
     node: Node
-    checks: tuple[Check, ...] = ()
-    notes: tuple[Note, ...] = ()
+    riders: tuple[Check | Note, ...] = ()  # in the order of the text
 
 
 @dataclass(eq=False)
@@ -130,10 +129,11 @@ class Flow:
         if self.label(step) in self.without:
             return after
         match step:
-            case Check():
-                return replace(after, checks=(step, *after.checks))
-            case Note():
-                return replace(after, notes=(step, *after.notes))
+            case Check() | Inside() if not context.thread.many or (isinstance(step, Inside) and context.handler):
+                what = "only for the body of a thread of which there are many"
+                raise ModelError(f"{type(step).__name__}: {what}", step.where)
+            case Check() | Note():
+                return replace(after, riders=(step, *after.riders))
             case Finish():
                 assert self.end is not None
                 return self.end
@@ -166,7 +166,7 @@ class Flow:
             return starts[0]
         joint = self.node(" or ".join(dict.fromkeys(t.node.name for t in starts)), context)
         for start in starts:
-            if start.checks or start.notes:
+            if start.riders:
                 raise ModelError("a check or note cannot stand first among steps in any order")
             for edge in [e for e in self.edges if e.source is start.node]:
                 self.edges.append(replace(edge, source=joint))

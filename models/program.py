@@ -63,16 +63,16 @@ __all__ = [
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 
-def _typed(name: str, most: int, of: Sequence[str]) -> Type:
+def _typed(most: int, of: Sequence[str]) -> Type:
     if of:
-        return Enum(name, tuple(of))
+        return Enum("word", tuple(of))  # words with the same labels are of one type: one can be loaded from another
     return BOOL if most == 1 else Bits(most.bit_length())
 
 
 def _declare(
     name: str, initial: int | str, most: int, of: Sequence[str], says: str, component: Component | None = None
 ) -> Read:
-    type_ = _typed(name, most, of)
+    type_ = _typed(most, of)
     value = type_.labels.index(initial) if isinstance(type_, Enum) and isinstance(initial, str) else int(initial)
     if not type_.contains(value):
         raise ModelError(f"“{name}” cannot hold {initial}", caller())

@@ -13,6 +13,7 @@ from models.program import (
     Answer,
     Atomic,
     Await,
+    Check,
     Choose,
     Execute,
     Fail,
@@ -74,7 +75,7 @@ class Stepper:
         self.known: dict[tuple[int, int, frozenset[str]], Node] = {}  # places in runs of regions
         self.errors: dict[Node, tuple[str, str, str]] = {}  # property, kind, sentence
         self.landings: list[Landing] = []
-        self.afters: dict[int, Target] = {}  # what follows an `Execute`
+        self.afters: dict[int, tuple[Target, Context]] = {}  # what follows an `Execute`, and where its region stands
 
     # ---- any step ---------------------------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class Stepper:
                 for number, branch in enumerate(branches, 1):
                     start = flow.sequence(branch, after, context)
                     says = f"{{cpu}} goes on with “{start.node.name}”"
-                    self.edge(flow, step, node, start, says, str(number), fairness=Fairness.NONE)
+                    self.edge(flow, step, node, start, says, str(number))
             case Goto(offset=offset):
                 self.goto(flow, step, node, offset, context)
             case _:
@@ -173,7 +174,7 @@ class Stepper:
             raise ModelError("no thread can sleep in a read-side section or with interrupts off", step.where)
         asleep = flow.node(f"asleep in {self.parts.label(step)}", context, ASLEEP)
         says = "{cpu}'s task goes to sleep, which is a voluntary switch"
-        self.edge(flow, step, node, Target(asleep), says, fairness=Fairness.NONE)
+        self.edge(flow, step, node, Target(asleep), says)
         flow.edge(
             asleep,
             after,
@@ -208,7 +209,9 @@ class Stepper:
 
     def on_behalf(self, flow: Flow, step: Step, after: Target, context: Context) -> Target:
         """A step of a CPU that changes every CPU: it says what it wants, waits, and memory does it."""
-        if after.checks:
+        if context.handler is not None:
+            raise ModelError("the handler of an interrupt cannot store to code or sync", step.where)
+        if any(isinstance(rider, Check) for rider in after.riders):
             raise ModelError("a check cannot follow a store to code or a sync at once: it takes no time", step.where)
         label = self.parts.label(step)
         node, waiting = flow.node(label, context), flow.node(f"waiting for {label}", context)
@@ -244,7 +247,7 @@ class Stepper:
         cpu = self.parts.cpu
         if flag is None or cpu is None:
             return [Part("", done)]
-        number = self.parts.interrupts.index(interrupt) if interrupt else None
+        number = next((k for k, step in enumerate(self.parts.interrupts) if step is interrupt), None)
         return [
             Part("request", request, broadcast=((flag, 1),), interrupt=number),
             Part("wait", done, every(cpu, each(~flag))),
@@ -299,8 +302,9 @@ class Stepper:
         unknown = [name for name in step.then if name not in text.versions]
         if unknown:
             raise ModelError(f"“{step.region.name}” has no version “{unknown[0]}”", step.where)
-        self.afters[id(step)] = after
         inside = replace(context, inside=(*context.inside, step.region), execute=step)
+        self.afters[id(step)] = after, inside
+        self.known = {key: node for key, node in self.known.items() if key[0] != id(step)}  # a step may stand twice
         return Target(self.run(flow, step, text, step.entry, text.at(step.entry), after, inside))
 
     def run(
@@ -394,8 +398,8 @@ class Stepper:
         if execute is None:
             raise ModelError("there is no region to go on in", step.where)
         text = self.parts.texts[execute.region]
-        inside = replace(context, off=False)
-        there = self.run(flow, execute, text, offset, text.at(offset), self.afters[id(execute)], inside)
+        after, inside = self.afters[id(execute)]
+        there = self.run(flow, execute, text, offset, text.at(offset), after, inside)
         where = text.entries[offset].name
         if context.off:
             self.returns(flow, step, node, Target(there), f"goes on at {where}")

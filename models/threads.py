@@ -8,7 +8,7 @@ false alarm: an interrupt's return does not serialise unless its handler says so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,17 +17,20 @@ from models.flow import ASLEEP, DONE, ERROR, IDLE, STEP, Assignments, Context, E
 from models.machines.views import View
 from models.model import Model, Reader, plural
 from models.parts import Parts
-from models.program import Code, Program, Thread
+from models.program import Check, Code, Note, Program, Thread
 from models.properties import COMPLETES, FREED, TORN
 from models.scenario import Scenario
-from models.stepping import Stepper
-from models.system.expressions import FALSE, TRUE, Enum, Expr, Read, both, either, every, if_else
+from models.stepping import Landing, Stepper
+from models.system.expressions import FALSE, TRUE, Enum, Expr, Read, Variable, both, either, every, if_else, lift
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
 from models.system.visitor import each, substituted
 from models.text import Outcome
 
 NONE = "none"
 UNDEFINED = "crashed: undefined"
+EVENTS = frozenset(
+    {"serialise", "acknowledge", "switch", "preempt", "resume", "pass a quiescent state"}
+)  # no step's name
 
 
 @dataclass
@@ -49,9 +52,10 @@ class Lane:
         return self.variable.is_in(self.labels(wanted))
 
 
-def reachable(flow: Flow, start: Node) -> tuple[list[Node], list[Edge]]:
-    """The nodes and edges that can be reached, in the order of the text."""
+def reachable(flow: Flow, start: Node, landings: Sequence[Landing] = ()) -> tuple[list[Node], list[Edge]]:
+    """The nodes and edges that can be reached, in the order of the text; memory goes on where a landing waits."""
     leaving: dict[Node, list[Edge]] = {}
+    landed = {landing.waiting: landing.target.node for landing in landings}
     for edge in flow.edges:
         leaving.setdefault(edge.source, []).append(edge)
     nodes: dict[Node, None] = {start: None}
@@ -61,10 +65,10 @@ def reachable(flow: Flow, start: Node) -> tuple[list[Node], list[Edge]]:
         node = pending.pop()
         found = leaving.get(node, [])
         edges += found
-        for edge in reversed(found):
-            if edge.target.node not in nodes:
-                nodes[edge.target.node] = None
-                pending.append(edge.target.node)
+        for target in [landed[node]] if node in landed else [edge.target.node for edge in reversed(found)]:
+            if target not in nodes:
+                nodes[target] = None
+                pending.append(target)
     return list(nodes), edges
 
 
@@ -101,26 +105,24 @@ class Threads:
         end = flow.node("elsewhere" if thread.many else "done", context, IDLE if thread.many else DONE)
         start = flow.body(self.program.threads[thread], Target(end), context)
         first = self._begin(flow, end, start) if thread.many else self._plain(flow, start, context)
-        nodes, edges = reachable(flow, first)
+        nodes, edges = reachable(flow, first, self.stepper.landings)
         if end not in nodes:
             nodes.append(end)
-        for landing in self.stepper.landings:
-            nodes += [n for n in (landing.waiting,) if n not in nodes and landing.waiting.context.thread is thread]
         name, says = ("place", "where the CPU is") if thread.many else (thread.name, f"what {thread.name} does next")
         return self._placed(thread, flow, first, nodes, edges, name, says, self.cpu if thread.many else None)
 
     def _plain(self, flow: Flow, start: Target, context: Context) -> Node:
         """Where a thread begins that runs once; notes before its first step would have no step to ride on."""
-        if not start.notes and not start.checks:
+        if not start.riders:
             return start.node
         first = flow.node("begin", context)
         flow.edge(first, start, "begin", "{cpu} begins", self.program.where)
         return first
 
     def _begin(self, flow: Flow, idle: Node, start: Target) -> Node:
-        """How a body begins that repeats: arriving at a region is a step of its own, everything else begins at once."""
+        """How a body begins that repeats: arriving in code is a step of its own, everything else begins at once."""
         first = [edge for edge in flow.edges if edge.source is start.node]
-        if start.node in self.stepper.entry_of or start.checks or start.notes or not first:
+        if start.node.context.inside or start.riders or not first:
             says = f"{{cpu}} arrives {start.node.name}"
             flow.edge(idle, start, "arrive", says, self.program.where, fairness=Fairness.NONE)
         else:
@@ -214,7 +216,7 @@ class Threads:
         return both(*parts)
 
     def _name(self, name: str) -> str:
-        taken = {action.name for action in self.builder.actions}
+        taken = EVENTS | {action.name for action in self.builder.actions}
         if name not in taken:
             return name
         return next(f"{name} #{k}" for k in range(2, len(taken) + 2) if f"{name} #{k}" not in taken)
@@ -240,7 +242,7 @@ class Threads:
             broadcast.append((self.interrupt, f"asked {edge.interrupt}"))
         broadcast += self._undefined(edge.undefined)
         marks = self._marks(edge, effects)
-        effects += [(note.target, note.value) for note in edge.target.notes]
+        effects = self._noted(edge.target, effects)
         name = self._name(edge.name)
         if edge.fetch:
             self.fetches[name] = edge.fetch
@@ -281,21 +283,37 @@ class Threads:
 
     def _marks(self, edge: Edge, effects: Assignments) -> list[Mark]:
         """What an edge says of properties: what it tests, and what its checks find broken."""
-        values = {target.variable: value for target, value in self._lifted(effects)}
         premises = list(edge.premises)
         if any(code in self.parts.live for code in edge.target.node.context.inside):
             premises.append(FREED)
-        premises += [check.property for check in edge.target.checks]
+        premises += [rider.property for rider in edge.target.riders if isinstance(rider, Check)]
         marks = [Mark(name, "", TRUE, True, "") for name in dict.fromkeys(premises)]
-        for check in edge.target.checks:
+        for place, check in enumerate(edge.target.riders):
+            if not isinstance(check, Check):
+                continue
+            values = self._values(effects, edge.target.riders[:place])
             says = check.says or f"it is not so that {self.parts.said(check.condition)}"
             kind = check.kind or check.property
             marks.append(Mark(check.property, kind, ~substituted(check.condition, values), False, says))
         return marks
 
-    def _lifted(self, effects: Assignments) -> Iterator[tuple[Read, Expr]]:
-        from models.system.expressions import lift
+    def _values(self, effects: Assignments, riders: Sequence[Check | Note]) -> dict[Variable, Expr]:
+        """What variables hold after some effects, and the notes among `riders`, each read after those before it."""
+        values = {target.variable: value for target, value in self._lifted(effects)}
+        for rider in riders:
+            if isinstance(rider, Note):
+                target = rider.target
+                values[target.variable] = substituted(lift(rider.value, target.type), values)
+        return values
 
+    def _noted(self, target: Target, effects: Assignments) -> Assignments:
+        """Effects, and what the notes make of them."""
+        values = self._values(effects, target.riders)
+        noted = {rider.target.variable: rider.target for rider in target.riders if isinstance(rider, Note)}
+        rest = [(to, value) for to, value in effects if not isinstance(to, Read) or to.variable not in noted]
+        return [*rest, *((to, values[variable]) for variable, to in noted.items())]
+
+    def _lifted(self, effects: Assignments) -> Iterator[tuple[Read, Expr]]:
         for target, value in effects:
             assert isinstance(target, Read)
             yield target, lift(value, target.type)
@@ -306,13 +324,15 @@ class Threads:
             return
         place = self.main.variable
         for number, landing in enumerate(self.stepper.landings):
+            if landing.waiting not in self.main.nodes:
+                continue
             labels = [f"{number} {landing.label} {part.name}".strip() for part in landing.parts]
             for k, part in enumerate(landing.parts):
                 last = k == len(labels) - 1
                 effects: Assignments = [(self.underway, NONE if last else labels[k + 1]), *part.effects]
                 broadcast = [*part.broadcast, *self._undefined(part.undefined)]
                 if last:
-                    effects += [(note.target, note.value) for note in landing.target.notes]
+                    effects = self._noted(landing.target, effects)
                     here, there = landing.waiting.label, landing.target.node.label
                     broadcast.append((place, if_else(each(place == here), there, each(place), place.type)))
                 self.builder.action(

@@ -19,7 +19,6 @@ from models.system.expressions import (
     Add,
     BitAnd,
     Bits,
-    Component,
     Constant,
     Enum,
     Every,
@@ -48,7 +47,7 @@ C_WORDS = """
     assert exit abort memcpy memset printf malloc free
 """
 
-Group = tuple[Fairness, Component | None, int | None]
+Group = tuple[Fairness, str, int | None]
 
 
 def bits(type_: Type) -> int:
@@ -118,13 +117,15 @@ class _Writer:
         for move in self.moves:
             group = self.group(move)
             if move.action.fairness.is_fair and move.changes is not FALSE and group not in found:
-                actor = f" of {group[1].name} {group[2]}" if group[1] else ""
+                actor = "" if group[1] == "patcher" else f" of {group[1]}"
+                actor += "" if group[2] is None else f" {group[2]}"
                 found[group] = self.names.new(f"group {group[0].value}{actor}")
         return found
 
     @staticmethod
     def group(move: Move) -> Group:
-        return move.action.fairness, move.action.actor, move.instance
+        actor = move.action.actor
+        return move.action.fairness, actor.name if actor else move.action.who, move.instance
 
     def place(self, cell: Cell) -> str:
         component = cell.variable.component

@@ -20,7 +20,7 @@ def render(found: Examined, paint: Paint = PLAIN) -> str:
     lines += ["", fill(f"before the fix  {found.before.strategy.name}: {found.before.strategy.says}", "", "  ")]
     lines += _trace(found, paint)
     lines += ["", fill(f"after the fix  {found.after.strategy.name}: {found.after.strategy.says}", "", "  ")]
-    proved = "proved for any number of CPUs" if found.fix_is_proved else "verified"
+    proved = _proved(found)
     model = found.after.model
     size = f"{model.size}, {model.scenario.machine.name}"
     lines.append(fill(f"  => what it has to keep holds: {proved} ({size}){_how(found)}", "", "     "))
@@ -29,10 +29,20 @@ def render(found: Examined, paint: Paint = PLAIN) -> str:
     return "\n".join(lines)
 
 
+def _proved(found: Examined) -> str:
+    """What of the fix is proved, and what only verified."""
+    tried = found.after.proving.tried if found.after.proving else None
+    if found.fix_is_proved:
+        return "proved for any number of CPUs"
+    if tried is None or tried.proof is None:
+        return "verified"
+    return f"proved for any number of CPUs, except that {', '.join(found.unproved)} is verified"
+
+
 def _how(found: Examined) -> str:
     """The proof of the fix, in a few words."""
     tried = found.after.proving.tried if found.after.proving else None
-    if not found.fix_is_proved or tried is None or tried.proof is None:
+    if tried is None or tried.proof is None:
         return ""
     invariant = tried.proof.invariant
     return f"; {plural(len(invariant.lemmas), 'lemma')}, {invariant.origin}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import linecache
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 
 from checker.report.layout import PLAIN, WIDTH, Paint, fill, plural, table
 from checker.search.result import Exploration
@@ -61,12 +62,13 @@ def _remark(verdict: PropertyVerdict) -> str:
 
 def _remarks(result: CheckResult) -> list[str]:
     """What the remarks in the table mean, one line each."""
-    verdicts = [v for r in result.results for v in r.verdicts if _remark(v)]
-    notes = [
-        f"{_remark(v)}: " + ("" if v.verdict == UNKNOWN else f"{v.property}: ") + (v.note or "; ".join(v.vacuous))
-        for v in verdicts
-    ]
-    return [fill(note, "  ", "    ") for note in dict.fromkeys(notes)]
+    about: dict[tuple[str, str], dict[str, None]] = {}  # by remark and note, the properties
+    for v in (v for r in result.results for v in r.verdicts if _remark(v)):
+        about.setdefault((_remark(v), v.note or "; ".join(v.vacuous)), {})[v.property] = None
+        if v.verdict == UNKNOWN:
+            about[_remark(v), v.note].clear()
+    notes = [f"{remark}: {', '.join(names)}{': ' if names else ''}{note}" for (remark, note), names in about.items()]
+    return [fill(note, "  ", "    ") for note in notes]
 
 
 def applies(result: CheckResult) -> str:
@@ -155,15 +157,20 @@ def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
     """One trace: a lane for each actor, numbered sentences, the bytes of the sites, and why it is wrong."""
     kind = f" ({trace.kind})" if trace.kind else ""
     cpus, whose = _lanes(trace)
-    lanes = " ".join(["P", *map(str, cpus)])
+    letters = _letters(trace.singles)
+    lanes = " ".join([*letters.values(), *map(str, cpus)])
     title = f"Trace {number}: {trace.property}{kind}, {plural(len(trace.steps), 'step')}"
-    lines = [paint(title, "bold"), f"  #  {lanes}  (P is the patcher, then one lane for each {whose})"]
+    who = ", ".join(f"{letter} is the {name}" for name, letter in letters.items())
+    then = f"{', then ' if who else ''}one lane for each {whose}" if cpus else ""
+    lines = [paint(title, "bold"), fill(f"({who}{then})", f"  #  {lanes}  ", " " * (len(lanes) + 7))]
     sites = _involved(trace)
     lines += _bytes(trace.start, sites, trace.verb, " " * (len(lanes) + 7))
     for k, step in enumerate(trace.steps, 1):
         if trace.cycle and k == len(trace.steps) - trace.cycle + 1:
             lines.append(paint("     from here on, for ever:", "bold"))
-        lines += _step(step, k, cpus, sites, len(lanes), k == len(trace.steps) and not trace.cycle, trace.verb, paint)
+        lines += _step(
+            step, k, letters, cpus, sites, len(lanes), k == len(trace.steps) and not trace.cycle, trace.verb, paint
+        )
     if trace.rests:
         lines.append(paint("     from here on nothing has to happen any more", "bold"))
     lines += [paint(fill(f"=> {trace.why}", "  ", "     "), "red")]
@@ -174,10 +181,19 @@ def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
 
 def _lanes(trace: Trace) -> tuple[list[int], str]:
     """The CPUs that have a lane: all, or where they are many, those that do something; and how to say that."""
-    count = len(trace.start[0].seen)
+    count = trace.cpus
     if count <= MOST_LANES:
         return list(range(count)), "CPU"
     return sorted({step.instance for step in trace.steps if step.instance is not None}), f"of {count} CPUs that acts"
+
+
+def _letters(names: Sequence[str]) -> dict[str, str]:
+    """A letter for each actor of which there is one, the first of its name that is free."""
+    found: dict[str, str] = {}
+    for name in names:
+        free = [c for c in [*name.upper(), *ascii_uppercase] if c.isalpha() and c not in found.values()]
+        found[name] = free[0]
+    return found
 
 
 def _involved(trace: Trace) -> list[int]:
@@ -189,6 +205,7 @@ def _involved(trace: Trace) -> list[int]:
 def _step(
     step: TraceStep,
     number: int,
+    letters: Mapping[str, str],
     cpus: Sequence[int],
     sites: Sequence[int],
     width: int,
@@ -196,8 +213,8 @@ def _step(
     verb: str,
     paint: Paint,
 ) -> list[str]:
-    lanes = ["P", *map(str, cpus)]
-    mine = 0 if step.instance is None else cpus.index(step.instance) + 1
+    lanes = [*letters.values(), *map(str, cpus)]
+    mine = [*letters].index(step.who) if step.instance is None else cpus.index(step.instance) + len(letters)
     marks = [("●" if lane == mine else "·").ljust(len(name)) for lane, name in enumerate(lanes)]
     head = f"{number:3}  {' '.join(marks)}  "
     text = fill(step.says, head, " " * len(head))

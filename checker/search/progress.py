@@ -27,7 +27,7 @@ CANNOT_FINISH = "from here the patcher can never take its last step"
 MAY_REST = "nothing has to happen any more, and the patcher never takes its last step"
 MAY_GO_ON = "this may go on for ever, and the patcher never takes its last step"
 
-Group = tuple[Fairness, int | None]  # what is fair: the kind of step, and whose
+Group = tuple[Fairness, int | str]  # what is fair: the kind of step, and whose
 
 
 class Reached(Protocol):
@@ -184,8 +184,8 @@ def _stays(places: set[int], edges: dict[int, list[tuple[Fairness, int]]]) -> bo
 
 def _edges(space: Space, state: int) -> Iterator[tuple[int, Taken, Group]]:
     for after, taken in space.edges(state):
-        fairness = space.system.actions[taken[0]].fairness
-        yield after, taken, (fairness, taken[1])
+        action = space.system.actions[taken[0]]
+        yield after, taken, (action.fairness, action.who if taken[1] is None else taken[1])
 
 
 def _repeats(group: Group) -> bool:

@@ -17,7 +17,7 @@ _NEAR = 1 << 14  # bytes around the code that other instructions may be in; no n
 
 @dataclass(frozen=True)
 class Asm:
-    """One instruction. `says`: how a disassembler would put it, with names.
+    """One instruction. `says`: how a disassembler would put it, with names. `leaves`: it never goes on behind itself.
 
     `encode(address, resolve)`: its bytes at `address`, where `resolve` gives the address of a name. It raises
     OverflowError for a target out of reach.
@@ -26,6 +26,7 @@ class Asm:
     isa: Isa
     says: str
     encode: Callable[[int, Resolve], bytes]
+    leaves: bool = False
 
 
 @dataclass(frozen=True)

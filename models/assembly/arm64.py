@@ -19,7 +19,7 @@ def branch(name: str) -> Asm:
     def encode(address: int, resolve: Resolve) -> bytes:
         return arm64.branch(address, resolve(name))
 
-    return Asm(Isa.ARM64, f"b {name}", encode)
+    return Asm(Isa.ARM64, f"b {name}", encode, leaves=True)
 
 
 def branch_link(name: str) -> Asm:

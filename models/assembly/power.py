@@ -29,7 +29,7 @@ def branch(name: str) -> Asm:
     def encode(address: int, resolve: Resolve) -> bytes:
         return power.branch(address, resolve(name))
 
-    return Asm(Isa.POWER, f"b {name}", encode)
+    return Asm(Isa.POWER, f"b {name}", encode, leaves=True)
 
 
 def load_word() -> Asm:

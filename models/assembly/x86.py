@@ -29,7 +29,7 @@ def jump(name: str) -> Asm:
     def encode(address: int, resolve: Resolve) -> bytes:
         return x86.jump(address, resolve(name))
 
-    return Asm(Isa.X86, f"jmp {name}", encode)
+    return Asm(Isa.X86, f"jmp {name}", encode, leaves=True)
 
 
 def push_rbp() -> Asm:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from checker.search import native, product, python
 from checker.search.build import NoCompiler
@@ -61,7 +61,12 @@ def assert_same(found: Exploration, wanted: Exploration) -> None:
 @QUICK
 @given(systems(wild=False))
 def test_it_says_of_drawn_systems_what_the_search_says(system: TransitionSystem) -> None:
-    assert_same(multiplied(system), searched(system))
+    try:
+        found = multiplied(system)
+    except Unsupported as reason:
+        assume("halts the system in two ways" not in str(reason))  # the one shape that even tame systems can have
+        raise
+    assert_same(found, searched(system))
 
 
 @QUICK
