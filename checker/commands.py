@@ -77,7 +77,7 @@ def _keep_generated(result: Any, options: Any) -> None:
 
 def run_list(options: Any) -> int:
     from checker.report import files, layout
-    from models.library import bugs, shipped
+    from models.library import bug_lines, shipped
     from models.machines.fetch import PRESETS
     from models.properties import PROPERTIES
 
@@ -88,8 +88,8 @@ def run_list(options: Any) -> int:
         "use-cases": {
             use_case: "exposures only: " + ", ".join(_exposures(use_case)) for use_case in ("livepatch", "tracing")
         },
+        "bugs": bug_lines(),
     }
-    groups["bugs"] = {b.identifier: f"{b.title} ({b.date}, {b.architecture}, {b.subsystem})" for b in bugs().values()}
     chosen = {name: group for name, group in groups.items() if options.what in (None, name)}
     if options.json:
         files.write({"schema": files.SCHEMA, **chosen}, options.json)

@@ -82,11 +82,6 @@ class RegionText:
     def _assemble(self, name: str) -> tuple[Piece, ...]:
         region, found, at = self.region, [], 0
         for asm in region.versions[name]:
-            if asm.isa is not self.machine.isa:
-                raise ScenarioError(
-                    f"“{region.name}” holds instructions of {asm.isa.value}, and {self.machine.name} is "
-                    f"{self.machine.isa.value}"
-                )
             code = asm.encode(self.address + at, self.targets.__getitem__)
             if decode(asm.isa, code, self.address + at).length != len(code):
                 raise ModelError(f"“{asm.says}” is not one instruction: {code.hex(' ')}", region.where)
@@ -102,7 +97,13 @@ class RegionText:
             names[name] = None
             return addresses(self.machine.isa, [name], self.address)[name]
 
+        isa = self.machine.isa
         for asm in (asm for asms in self.region.versions.values() for asm in asms):
+            if asm.isa is not isa:
+                raise ScenarioError(
+                    f"“{self.region.name}” holds instructions of {asm.isa.value}, and {self.machine.name} is {isa.value}: "
+                    "choose another machine"
+                )
             asm.encode(self.address, note)
         return addresses(self.machine.isa, list(names), self.address)
 

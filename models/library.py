@@ -9,14 +9,17 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from models.bug import Bug
 from models.machines.fetch import machine
-from models.model import Subject
 from models.properties import PROPERTIES
 from models.protocol import USE_CASES, Expect, Strategy
 from models.scenario import Scenario
 from models.system.errors import Location, ModelError, ScenarioError
+
+if TYPE_CHECKING:
+    from models.bug import Bug
+    from models.model import Subject
 
 
 @lru_cache(maxsize=1)
@@ -47,11 +50,22 @@ def bugs() -> dict[str, Bug]:
             raise ModelError(f"the file {info.name}.py is about {bug.identifier}", bug.where)
         found[bug.identifier] = bug
 
-    def place(name: str) -> tuple[bool, int, str]:
-        digits = "".join(c for c in name if c.isdigit())
-        return not name.startswith("K"), int(digits or 0), name
+    return {name: found[name] for name in sorted(found, key=_number)}
 
-    return {name: found[name] for name in sorted(found, key=place)}
+
+def bug_lines() -> dict[str, str]:
+    """What the file of each bug says in its first line, without running any of them."""
+    found = {}
+    for path in (Path(__file__).parent / "bugs").glob("[!_]*.py"):
+        with path.open(encoding="utf-8") as file:
+            name, _, says = file.readline().strip().strip('"').partition(": ")
+        found[name] = says
+    return {name: found[name] for name in sorted(found, key=_number)}
+
+
+def _number(bug: str) -> tuple[bool, int, str]:
+    """Kernels before JITs, by number."""
+    return not bug.startswith("K"), int("".join(c for c in bug if c.isdigit()) or 0), bug
 
 
 def subjects_in(module: ModuleType, imported: Collection[str] = ()) -> list[Subject]:

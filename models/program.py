@@ -18,7 +18,21 @@ from models.assembly import Asm
 from models.protocol import Expect, Sync, WaitForReaders, WaitForTasks
 from models.protocol import Step as _Step
 from models.system.errors import Location, ModelError, caller
-from models.system.expressions import BOOL, Bits, Component, Enum, Expr, Operand, Read, Type, Variable, if_else, read
+from models.system.expressions import (
+    BOOL,
+    Bits,
+    Component,
+    Enum,
+    Expr,
+    Operand,
+    Read,
+    Type,
+    Variable,
+    every,
+    if_else,
+    read,
+)
+from models.system.visitor import each
 
 __all__ = [
     "Acquire",
@@ -55,6 +69,8 @@ __all__ = [
     "While",
     "Write",
     "compare_exchange",
+    "everywhere",
+    "if_else",
     "lock",
     "word",
 ]
@@ -112,6 +128,16 @@ class Thread:
         """A word of this thread's own; where there are many of the thread, each has one."""
         own = name if self.many else f"{self.name}.{name}"
         return _declare(own, initial, most, of, says or f"“{name}” of {self.name}", self.component)
+
+
+def everywhere(thread: Thread, condition: Expr) -> Expr:
+    """Whether a condition on the registers of a thread of which there are many holds for every one of them.
+
+    For what is kept on each CPU, such as percpu references. Only threads of which there is one may wait for it.
+    """
+    if thread.component is None:
+        raise ModelError(f"there is one {thread.name}, not many", caller())
+    return every(thread.component, each(condition))
 
 
 # ---- code -----------------------------------------------------------------------------------------------------------
@@ -181,6 +207,8 @@ class Step(_Step):
     """
 
     says: str = ""
+    __eq__ = object.__eq__  # steps that say the same may stand in different places
+    __hash__ = object.__hash__
 
     def default_label(self) -> str:
         return type(self).__name__.lower()

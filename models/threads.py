@@ -2,8 +2,10 @@
 
 Left out. May miss bugs: loads happen in order, and stores too where `AnyOrder` does not say otherwise; a thread stays on
 its CPU; what CPUs ask of memory and of each other (`Write` and `Sync` in threads of which there are many) takes turns,
-as under text_mutex; threads of which there is one run on CPUs of their own and execute no regions; NMIs. May raise a
-false alarm: an interrupt's return does not serialise unless its handler says so.
+as under text_mutex; threads of which there is one run on CPUs of their own and execute no regions; where two of them
+store to the same bytes at once, the last wins in all of them; requests to CPUs share one flag for each kind, so that who
+asks at the same time waits for the other's answers, too; NMIs. May raise a false alarm: an interrupt's return does not
+serialise unless its handler says so.
 """
 
 from __future__ import annotations

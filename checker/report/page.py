@@ -248,7 +248,7 @@ def _helps(layer: Layer) -> str:
 def _toggles(machine: Machine) -> Iterator[tuple[str, str]]:
     """The toggles of a machine and their values, as the command line has them."""
     for field in fields(machine):
-        if field.name not in ("name", "says", "sources"):
+        if field.name not in ("name", "says", "isa", "sources"):
             value = getattr(machine, field.name)
             shown = ("on" if value else "off") if isinstance(value, bool) else value.value
             yield field.name.replace("_", "-"), shown

@@ -18,24 +18,24 @@ from models.program import (
     Thread,
     WaitForTasks,
     Write,
-    word,
+    everywhere,
 )
 
 cpu, patcher = Thread("cpu", many=True), Thread("patcher")
 site = Region("site", {"call": [x86.call("trampoline")], "nop": [x86.nop()]})
 image = Code("trampoline")
-count = word("references", most=15, says="how many CPUs are between __bpf_tramp_enter and __bpf_tramp_exit")
+counted = cpu.register("counted", says="the percpu reference between __bpf_tramp_enter and __bpf_tramp_exit")
 ran = cpu.register("ran", says="whether the function at the end of the trampoline ran")
 
 
 def protocol(name: str, says: str, source: str, fixed: bool) -> Program:
     """The trampoline calls the function that is traced; it is detached from the site, and freed."""
     asleep = Sleep(says="{cpu} has called the original function, which goes to sleep: a voluntary switch")
-    enter = Store(count, count + 1, says="{cpu} takes a reference, in __bpf_tramp_enter")
-    leave = Store(count, count - 1, says="{cpu} drops its reference, in __bpf_tramp_exit")
+    enter = Store(counted, 1, says="{cpu} takes a reference, in __bpf_tramp_enter")
+    leave = Store(counted, 0, says="{cpu} drops its reference, in __bpf_tramp_exit")
     last = Store(ran, 1, says="{cpu} returns from the original function into the trampoline, and runs fexit")
     body = [enter, asleep, leave, last] if fixed else [asleep, last]
-    nobody = Await(count == 0, says="{cpu} finds that all references are dropped")
+    nobody = Await(everywhere(cpu, ~counted), says="{cpu} finds that all references are dropped")
     wait = [WaitForTasks(), *([nobody, WaitForTasks(label="second wait")] if fixed else [])]
     detach: Body = [Write(site.whole, "nop"), Sync(), *wait, Free(image)]
     run: Body = [Execute(site, {"call": [Inside(image, body)]})]
@@ -59,5 +59,5 @@ bug = Bug(
     after=protocol("fexit-counted", "a reference over the call, between two waits", "Linux e21aa341785c", True),
     fixed=Expect(machine=MACHINE),
     model="The site is patched with one store and a sync. The jump over fexit, which the fix patches into the trampoline "
-    "before it waits, is left out: it protects the programs, not the trampoline. The percpu_ref is one count, up to 15.",
+    "before it waits, is left out: it protects the programs, not the trampoline.",
 )

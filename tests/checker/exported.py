@@ -12,7 +12,7 @@ from checker.export.checks import Check, check_of, checks
 from checker.export.promela import macro
 from checker.search.python import explore
 from models.compose import compose
-from models.library import load, shipped
+from models.library import bugs, load, scenario_of, shipped
 from models.system.expressions import BOOL, TRUE, Bits, Expr, every, if_else, some
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
 from models.system.visitor import each
@@ -40,7 +40,25 @@ SEEDS = (71, 74, 145, 186, 202, 247, 268, 290, 328, 369)  # none too small; betw
 
 @cache
 def composed(name: str, options: tuple[tuple[str, object], ...]) -> TransitionSystem:
+    if (name, dict(options)) in BUGS:
+        return of_bug(name)
     return compose(load(name), scenario(**dict(options))).system  # type: ignore[arg-type]
+
+
+BUGS: list[tuple[str, dict[str, object]]] = [
+    (f"{name}-{side}", {}) for name in ("K15", "K18", "K25", "K30", "K34", "K38") for side in ("before", "after")
+]
+
+
+ENDING = [case for case in BUGS if not case[0].startswith("K15")]  # those with a thread that comes to an end
+
+
+def of_bug(name: str) -> TransitionSystem:
+    """One side of a bug whose sides are programs."""
+    identifier, _, side = name.partition("-")
+    bug = bugs()[identifier]
+    subject, expect = (bug.before, bug.found) if side == "before" else (bug.after, bug.fixed)
+    return compose(subject, scenario_of(subject, expect)).system
 
 
 def cases(

@@ -12,8 +12,8 @@ from checker.bugs import examine
 from checker.cli import main
 from checker.report.layout import WIDTH
 from models.bug import Bug
-from models.library import bugs
-from models.properties import COMPLETES, FREED
+from models.library import bug_lines, bugs
+from models.properties import COMPLETES
 from models.protocol import Expect
 from models.system.errors import ModelError
 
@@ -30,9 +30,6 @@ VOCABULARY = (
 )
 
 
-NOT_PROVED = {"K25": {COMPLETES, FREED}}  # a count of those inside is zero: no lemma about a few CPUs says that
-
-
 @pytest.mark.parametrize("name", bugs())
 def test_it_is_found_as_published_and_gone_with_the_fix(name: str) -> None:
     found = examine(bugs()[name])
@@ -41,7 +38,7 @@ def test_it_is_found_as_published_and_gone_with_the_fix(name: str) -> None:
     assert found.trace.property == found.bug.breaks.partition("/")[0]
     assert list(found.at) == sorted({k for k in found.at if k is not None})
     if found.after.model.system.components:  # otherwise there is no number of CPUs to speak of
-        assert set(found.unproved) <= NOT_PROVED.get(name, {COMPLETES})
+        assert set(found.unproved) <= {COMPLETES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
@@ -52,6 +49,11 @@ def test_a_bug_is_one_short_file_in_the_public_vocabulary(file: Path) -> None:
         if isinstance(node, ast.ImportFrom):
             assert (node.module or "").startswith(VOCABULARY)
         assert not isinstance(node, ast.Import)
+
+
+def test_the_first_line_of_a_file_names_its_bug() -> None:
+    assert list(bug_lines()) == list(bugs())
+    assert all(says.endswith(".") for says in bug_lines().values())
 
 
 def test_every_file_is_in_the_list() -> None:

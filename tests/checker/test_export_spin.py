@@ -13,6 +13,8 @@ from models.system.expressions import Bits, Constant
 from models.system.system import Builder, Fairness
 from tests.checker.drawn import drawn
 from tests.checker.exported import (
+    BUGS,
+    ENDING,
     LARGER,
     OTHERS,
     SEEDS,
@@ -89,7 +91,7 @@ def test_constants_that_are_off_by_one_are_seen_to_differ(monkeypatch: pytest.Mo
 
 
 @needs_spin
-@cases(SMALL, OTHERS, LARGER)
+@cases(SMALL, OTHERS, LARGER, BUGS)
 def test_spin_counts_the_same_states_and_transitions_and_finds_the_same_errors(made: System) -> None:
     system = made()
     states, transitions, found = ours(system)
@@ -100,7 +102,7 @@ def test_spin_counts_the_same_states_and_transitions_and_finds_the_same_errors(m
 
 
 @needs_spin
-@cases(SMALL, OTHERS)
+@cases(SMALL, OTHERS, ENDING)
 def test_spin_says_whether_every_fair_run_gets_there(made: System) -> None:
     system = made()
     assert bool(spin(promela(system), "PROGRESS", cycles=True).errors) == (fair_part(survey(system)) is not None)
