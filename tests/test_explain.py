@@ -215,6 +215,9 @@ def is_true(whole: CheckResult, lemma: Lemma, state: State) -> bool:
 def test_a_lemma_falls_just_where_it_is_said_to(strategy: str, machine: str) -> None:
     """Z3 finds it true in every state before, and false in that one; what did not fall is true all along."""
     whole, found = explained(strategy, machine)
+    if not written_lemmas(whole):  # another machine, on which what people wrote is not the proof
+        assert machine != "x86-linux"
+        return
     asked = 0
     for omission in found.values():
         if omission.falls is None or omission.trace is None:

@@ -14,6 +14,7 @@ from checker.explain import omissions, written_lemmas
 from checker.report import explain
 from checker.report.explain import Explained, lanes, render, to_json
 from checker.report.layout import WIDTH, Paint
+from checker.search.result import Limits
 from checker.verdict import check
 from models.library import bugs
 from models.properties import STALE
@@ -179,7 +180,7 @@ def test_long_labels_and_many_sites_stay_in_their_columns() -> None:
 
     strategy = Strategy("long", "has a long label", "these tests", steps)
     here = scenario(cpus=1, sites=12)
-    whole = check(strategy, here, use_case="livepatch")
+    whole = check(strategy, here, use_case="livepatch", limits=Limits(states=100))
     text = render(Explained("long", whole, "livepatch", frozenset(), []))
     assert max(map(len, text.splitlines())) <= WIDTH
     rows = picture(text)
