@@ -95,8 +95,10 @@ def _line(mark: str, cells: Sequence[str], widths: Sequence[int], paint: Paint, 
     """One row; a label that is too long has a line of its own."""
     label, memory, broken, steps = cells
     if len(label) > widths[0]:
-        yield fill(label, f" {mark} ", " │ ")
-        mark, label = "│", ""
+        for part in textwrap.wrap(label, WIDTH - 3):
+            yield f" {mark} {part}"
+            mark = "│"
+        label = ""
     text = f" {mark} {label:{widths[0]}}  {memory:{widths[1]}}  {broken:{widths[2]}}  {steps:>{widths[3]}}".rstrip()
     yield paint(text, "bold") if header else text
 
