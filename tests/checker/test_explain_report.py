@@ -36,7 +36,8 @@ def found(name: str, **changes: object) -> Explained:
 def picture(text: str) -> list[str]:
     """The lines of the timeline."""
     lines = text.splitlines()
-    return lines[lines.index("") + 1 : lines.index("", lines.index("") + 1)]
+    rest = lines[lines.index("") + 1 :]
+    return rest[: rest.index("")] if "" in rest else rest
 
 
 def section(text: str, label: str) -> list[str]:
