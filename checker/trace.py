@@ -224,7 +224,7 @@ class Narrator:
         """What each thread of which there is one would do next."""
         whose = dict.fromkeys(action.who for action in self.system.actions if action.actor is None)
         names = [name for name in whose if any(v.name == name for v in self.system.variables)]
-        return "; ".join(f"the next step of the {name} is “{self.show(name, state)}”" for name in names)
+        return "; ".join(f"the {name}'s next step is “{self.show(name, state)}”" for name in names)
 
     def culprit(self, invariant: Invariant, state: State) -> int | None:
         """The instance whose share of the invariant is false."""

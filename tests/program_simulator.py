@@ -68,6 +68,7 @@ from models.system.expressions import (
     Bits,
     Constant,
     Equal,
+    Every,
     Expr,
     Less,
     Not,
@@ -299,6 +300,8 @@ class Words:
     def value(self, expr: Expr, words: Sequence[int], registers: Sequence[int]) -> int:
         if isinstance(expr, Constant):
             return expr.value
+        if isinstance(expr, Every):
+            raise NotImplementedError("a condition on the registers of every CPU")
         if isinstance(expr, Read):
             return (words if expr.variable.component is None else registers)[self.place[expr.variable]]
         args = [self.value(arg, words, registers) for arg in expr.args]
