@@ -3,15 +3,14 @@
 It shares nothing with the composed model but the vocabulary of strategies and where functions and sites lie. Memory is
 an array of bytes; a store lands byte by byte, in any order; every CPU has, for each byte of the text, the *history* of
 the values that the byte held since this CPU last serialised. A fetch takes each byte from its history, independently,
-and what iced-x86 makes of the bytes decides what happens. Other machines read wider parts, memory itself, or a buffer
-that was filled byte by byte. Executions are judged by their meaning: S[b..e]
+and what iced-x86 makes of the bytes decides what happens. Executions are judged by their meaning: S[b..e]
 of the rounds that have returned and begun.
 
 `moves` lists every step that is possible in a state; states are immutable and hashable, so runs can be random (`run`)
-or all of them can be explored (`explore_all`). What a CPU does is in `simulator_cpu.py`, what it fetches in
-`simulator_views.py`, what a state is made of in `simulator_state.py`.
+or all of them can be explored (`explore_all`). For machines that fetch bytes from stale sets and store byte by byte.
+What a CPU does is in `simulator_cpu.py`, what a state is made of in `simulator_state.py`.
 
-Left out: havoc, two stubs for one site, words that name functions which read words.
+Left out: two stubs for one site, words that name functions which read words, more than one probe.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from models.machines.fetch import Machine
-from models.machines.isa import Isa
+from models.machines.fetch import Granularity, Machine, Staleness, StoreAtomicity
 from models.protocol import (
     Allocate,
     Call,
@@ -52,7 +50,7 @@ from models.protocol import (
 )
 from models.scenario import Scenario
 from models.text import AddressBook, encode, site_address
-from tests.simulator_cpu import Cpus
+from tests.simulator_cpu import LENGTH, Cpus
 from tests.simulator_state import (
     GOES_ON,
     HANDLER,
@@ -63,8 +61,8 @@ from tests.simulator_state import (
     State,
     Violation,
     changed,
+    now,
 )
-from tests.simulator_views import LENGTH
 
 __all__ = ["Cpu", "Event", "Simulator", "State", "Violation", "changed", "explore_all", "run"]
 
@@ -106,7 +104,8 @@ class Simulator(Cpus):
         nmi: bool = False,
     ) -> None:
         """Unroll the strategy's steps. Raises NotImplementedError for what this simulator does not know."""
-        if machine.havoc or machine.isa is not Isa.X86:
+        shape = (machine.granularity, machine.staleness, machine.store_atomicity, machine.havoc)
+        if shape != (Granularity.BYTE, Staleness.STALE, StoreAtomicity.BYTE, False):
             raise NotImplementedError(f"{strategy.name} on {machine.name}")
         self.strategy, self.machine, self.cpus, self.sites, self.nmi = strategy, machine, cpus, sites, nmi
         self.texts, self.meanings, sources = self.sequence(transition, rounds)
@@ -240,7 +239,7 @@ class Simulator(Cpus):
     def initial(self) -> State:
         start = self.texts[1] if self.strategy.starts_with_new else self.texts[0]
         memory = tuple(self.encoded(start, s) for s in range(self.sites))
-        cpu = Cpu("elsewhere", GOES_ON, self.history(memory), False, 0, (0,) * self.sites)
+        cpu = Cpu("elsewhere", GOES_ON, now(memory), False, 0, (0,) * self.sites)
         words = {f.reads.name: f.reads.initial for f in self.functions.values() if f.reads is not None}
         words |= {p.step.word.name: p.step.word.initial for p in self.program if isinstance(p.step, Store)}
         return State(memory, 0, None, False, NO_CLAIM, 0, 0, (cpu,) * self.cpus, tuple(sorted(words.items())))
@@ -346,28 +345,36 @@ class Simulator(Cpus):
         return bool(cpu.references) if self.counted else inside
 
     def store(self, state: State, step: Write, round_: int) -> Iterator[Move]:
-        """One piece of a store lands: any that is missing. The first one begins the round."""
+        """One byte of a store lands: any that is missing. The first one begins the round."""
         place, s = step.place, step.place.site.index
         data = step.content
         if not isinstance(data, bytes):
             data = self.encoded(data, s)[place.start : place.stop]
-        pieces = self.pieces(s, place.start, place.stop)
-        missing = state.missing or frozenset(piece.start for piece in pieces)
-        for piece in (piece for piece in pieces if piece.start in missing):
-            text = bytearray(state.memory[s])
-            text[piece.start : piece.stop] = data[piece.start - place.start : piece.stop - place.start]
-            rest = missing - {piece.start}
-            what = "store" if len(pieces) == 1 else "begins" if state.missing is None else "lands" if rest else "done"
+        missing = state.missing or frozenset(range(place.start, place.stop))
+        for offset in missing:
+            value = data[offset - place.start]
+            memory = bytearray(state.memory[s])
+            memory[offset] = value
+            rest = missing - {offset}
+            what = "store" if len(data) == 1 else "begins" if state.missing is None else "lands" if rest else "done"
             yield (
                 Event(None, what, s, step=state.pc),
                 state._replace(
-                    memory=changed(state.memory, s, bytes(text)),
+                    memory=changed(state.memory, s, bytes(memory)),
                     missing=rest or None,
                     pc=state.pc if rest else state.pc + 1,
                     begun=max(state.begun, round_),
-                    cpus=tuple(self.noticed(cpu, s, piece, bytes(text)) for cpu in state.cpus),
+                    cpus=tuple(self.seen(cpu, s, offset, value) for cpu in state.cpus),
                 ),
             )
+
+    def seen(self, cpu: Cpu, site: int, offset: int, value: int) -> Cpu:
+        """`cpu` when a byte of the text has become `value`: it may fetch this or what it might have fetched before."""
+        held = cpu.history[site][offset]
+        if value in held:
+            return cpu
+        history = changed(cpu.history[site], offset, bytes(sorted({*held, value})))
+        return cpu._replace(history=changed(cpu.history, site, history))
 
 
 def run(simulator: Simulator, schedule: Sequence[int]) -> Iterator[tuple[Event, State]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
-from models.machines.fetch import Gate
+from iced_x86 import Decoder, Mnemonic
+
+from models.machines.fetch import Gate, Machine
 from models.protocol import (
     TRAP,
     Claim,
@@ -18,6 +21,7 @@ from models.protocol import (
     Strategy,
     Stub,
 )
+from models.text import AddressBook
 from tests.simulator_state import (
     GOES_ON,
     GONE,
@@ -31,19 +35,24 @@ from tests.simulator_state import (
     STI,
     Cpu,
     Event,
+    History,
     Move,
     Spot,
     State,
     Violation,
     changed,
+    now,
 )
-from tests.simulator_views import Views
+
+LENGTH = 5
 
 
-class Cpus(Views):
+class Cpus:
     """The half of the simulator that knows CPUs. Methods can be overridden to err."""
 
     strategy: Strategy
+    machine: Machine
+    sites: int
     nmi: bool
     preempts: bool  # whether tasks are preempted in code that is freed
     preempts_anywhere: bool
@@ -52,10 +61,14 @@ class Cpus(Views):
     meanings: list[Meaning]
     safe: set[str]
     claims: list[Claim]
+    addresses: list[int]
+    book: AddressBook
+    legal: list[dict[bytes, Instruction]]
     functions: dict[str, Function]
     mortal: set[str]  # functions that some step frees
     stubs: dict[int, Stub]  # by site
     probe: Probe | None
+    fetches: Callable[[int, History], list[Instruction | str]]
 
     def cpu(self, state: State, number: int) -> Iterator[Move]:
         """What a CPU may do next."""
@@ -76,7 +89,6 @@ class Cpus(Views):
         if cpu.runs:
             yield from self.task(state, cpu, move, crash)
             yield from self.handler(state, cpu, move, crash)
-        yield from self.fetching(state, cpu, move)
         yield from self.events(state, cpu, move)
         yield move("serialise", self.serialised(cpu, state))
 
@@ -87,16 +99,14 @@ class Cpus(Views):
         s = cpu.site
         match cpu.place:
             case "at":
-                for outcome in self.outcomes(state, cpu):
+                for outcome in self.fetches(s, cpu.history[s]):
                     if outcome == "trap":
-                        yield move("trap", self.executed(cpu)._replace(place="trapped"))
+                        yield move("trap", cpu._replace(place="trapped"))
                     elif isinstance(outcome, str):
                         yield crash("torn", "no-torn-instruction", "torn")
                     else:
                         broken, latest, spot = self.called(state, cpu, outcome.calls)
-                        yield move(
-                            "execute", self.executed(cpu).at(spot)._replace(latest=latest), str(outcome), *broken
-                        )
+                        yield move("execute", cpu.at(spot)._replace(latest=latest), str(outcome), *broken)
             case "reads":
                 yield self.reads(state, cpu, move)
             case "in" if cpu.pending:
@@ -193,13 +203,13 @@ class Cpus(Views):
             if cpu.owes:
                 yield move("switch", cpu._replace(owes=False))
             if cpu.waiting is not None:
-                yield move("resume", self.switched(cpu).at(cpu.waiting)._replace(owes=cpu.waiting.owes, waiting=None))
+                yield move("resume", cpu.at(cpu.waiting)._replace(owes=cpu.waiting.owes, waiting=None))
         if cpu.waiting is not None:
             return
         if self.is_preemptible(cpu):
-            yield move("preempt", self.switched(cpu).at(GONE)._replace(owes=False, waiting=cpu.spot(cpu.owes)))
+            yield move("preempt", cpu.at(GONE)._replace(owes=False, waiting=cpu.spot(cpu.owes)))
         if cpu.place in ("in", "reads") and self.functions[cpu.stack[-1]].sleeps and self.mortal & set(cpu.stack):
-            yield move("sleep", self.switched(cpu).at(GONE)._replace(owes=False, waiting=cpu.spot(asleep=True)))
+            yield move("sleep", cpu.at(GONE)._replace(owes=False, waiting=cpu.spot(asleep=True)))
 
     def is_interruptible(self, cpu: Cpu) -> bool:
         """Whether interrupts are on (not in an NMI)."""
@@ -217,8 +227,31 @@ class Cpus(Views):
         in_mortal = cpu.place in IN_STUB or bool(self.mortal & set(cpu.stack))
         return self.preempts_anywhere or (self.preempts and in_mortal)
 
+    def serialised(self, cpu: Cpu, state: State) -> Cpu:
+        """`cpu` after it has serialised: it fetches what memory holds now."""
+        return cpu._replace(history=now(state.memory))
+
     def acknowledged(self, cpu: Cpu, state: State) -> Cpu:
         return self.serialised(cpu, state)._replace(ipi=False)
+
+    def fetched(self, site: int, history: History) -> list[Instruction | str]:
+        """What can come of a fetch: every choice of bytes is decoded."""
+        return list(dict.fromkeys(self.runs(site, bytes(code)) for code in product(*history)))
+
+    def runs(self, site: int, code: bytes) -> Instruction | str:
+        """What a CPU runs that fetched `code`: `trap`, a version that may be there, or `torn`."""
+        decoded = Decoder(64, code + b"\x90" * 15, ip=self.addresses[site]).decode()
+        if decoded.mnemonic == Mnemonic.INT3:
+            return "trap"
+        version = self.legal[site].get(code)
+        if version is None:
+            return "torn"
+        if decoded.mnemonic == Mnemonic.CALL:
+            aim = self.book.name_at(decoded.near_branch_target)
+            return version if version.calls and version.calls.name == aim else "torn"
+        return (
+            version if decoded.mnemonic == Mnemonic.NOP and version.calls is None and decoded.len == LENGTH else "torn"
+        )
 
     # ---- the trap handler -------------------------------------------------------------------------------------------
 
@@ -266,8 +299,6 @@ class Cpus(Views):
     def is_claimed(self, claim: int, site: int) -> bool:
         """Whether a binary search (as lib/bsearch.c does it) finds the site's address in the claim's table."""
         table = [self.addresses[entry.index] for entry in self.claims[claim].sites] if claim != NO_CLAIM else []
-        if claim != NO_CLAIM and (room := self.claims[claim].room) is not None and len(table) > room:
-            return False  # the number of entries lies behind them and is overwritten
         base, count = 0, len(table)
         while count:
             pivot = base + count // 2

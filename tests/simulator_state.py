@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from models.protocol import Meaning, Stub
 
@@ -14,8 +14,7 @@ IN_STUB = (PUSH, STI, SHADOWED, JUMP)
 HANDLER = ("trapped", "searching", "handling", "rereading")  # where a CPU is inside the handler's read side
 
 Violation = tuple[str, str]  # property, kind
-History = tuple[Any, ...]  # of one site, for each part that is read at once: the distinct values it may have, sorted
-Buffer = tuple[int, tuple[bytes | None, ...]]  # whose instruction, and of each part what was read
+History = tuple[bytes, ...]  # of one site, for each byte: the distinct values that a fetch may return, sorted
 
 
 class Spot(NamedTuple):
@@ -37,7 +36,6 @@ class Cpu(NamedTuple):
     whose meaning it is known to have run. `stack`: the functions that it is in, outermost first; `pending`: what the
     outermost has yet to call. `target`: where an IRET leads if not to the site or behind it. `grace`, `owes`: RCU and
     RCU-tasks wait for it. `waiting`: the task that was preempted or sleeps; `under`: what an NMI has interrupted.
-    `buffer`: what was fetched and has not been executed yet.
     """
 
     place: str
@@ -54,7 +52,6 @@ class Cpu(NamedTuple):
     owes: bool = False
     waiting: Spot | None = None
     under: Spot | None = None
-    buffer: Buffer = (-1, ())
 
     @property
     def runs(self) -> bool:
