@@ -15,6 +15,7 @@ from typing import Any
 
 from checker import commands, studies
 from checker.options import ENGINES, INCONCLUSIVE, INTERNAL, MODEL, NAMES, USAGE, UsageError, complain
+from checker.outputs import OUTPUTS
 from models.system.errors import ModelError, ScenarioError
 
 
@@ -120,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(check)
     check.add_argument("--expected", action="store_true", help="compare with what the file declares of itself instead")
     _common_options(check)
+    _output_options(check)
     check.add_argument("--keep-generated", metavar="FILE", help="keep the generated successor functions")
-
     check.add_argument(
         "--proof", choices=("on", "off"), default="on", help="also try to prove it for any number of CPUs"
     )
@@ -178,7 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", commands.run_export, "write the composed system as a model of SPIN or rumur")
     export.add_argument("strategy")
     export.add_argument("--to", required=True, choices=("promela", "murphi"), help="the language")
-    export.add_argument("--output", "-o", metavar="FILE", default="-", help="where to (default: standard output)")
+    export.add_argument("--output", metavar="FILE", default="-", help="where to (default: standard output)")
+    export.add_argument("-o", metavar="FILE", dest="output", help="short for --output", default="-")
     _scenario_options(export)
     group = export.add_argument_group("what is asserted (murphi; a Promela file has it all, asleep until a macro)")
     group.add_argument(
@@ -229,6 +231,14 @@ def _limit_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-states", type=_positive, metavar="N")
     group.add_argument("--max-seconds", type=_seconds, metavar="S")
     group.add_argument("--max-memory", type=_positive, metavar="MIB")
+
+
+def _output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "files (written whole or not at all; - is standard output, with nothing else on it)"
+    )
+    for option, output in OUTPUTS.items():
+        group.add_argument(f"--{option}", metavar="FILE", help=output.says)
 
 
 def _common_options(parser: argparse.ArgumentParser) -> None:

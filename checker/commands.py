@@ -36,11 +36,12 @@ def run_check(options: Any) -> int:
         if scenario != Scenario() or options.use_case or options.keep_generated:
             raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
         return _expected([options.strategy], options)
-    result = checked(strategy, scenario, options, options.proof == "on")
+    result = checked(strategy, scenario, options, options.proof == "on", witnesses=bool(options.html))
+    from checker.outputs import takes_standard_output, write_outputs
     from checker.report import files, structured, text
 
     name = options.strategy
-    if options.json != "-":
+    if not takes_standard_output(options):
         import shlex
 
         words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
@@ -49,6 +50,7 @@ def run_check(options: Any) -> int:
         _say_which(name, strategy)
     if options.json:
         files.write(structured.check_to_json(result, absolute(name)), options.json)
+    write_outputs(result, name, options)
     _keep_generated(result, options)
     return int(result.exit_status)
 

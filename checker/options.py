@@ -121,7 +121,7 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def checked(strategy: Any, scenario: Any, options: Any, proof: bool = False) -> Any:
+def checked(strategy: Any, scenario: Any, options: Any, proof: bool = False, witnesses: bool = False) -> Any:
     from checker.verdict import check
 
     progress = Progress()
@@ -134,6 +134,7 @@ def checked(strategy: Any, scenario: Any, options: Any, proof: bool = False) -> 
             limits=limits_of(options),
             report=progress,
             proof=proof,
+            witnesses=witnesses,
         )
     finally:
         progress.done()

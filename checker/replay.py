@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,7 @@ def replay(path: Path) -> list[Trace]:
     """The traces of a JSON file that `check --json` wrote, each replayed. Raises TraceFileError."""
     values = read(path)
     try:
-        own = values["transition"] == "own sequence"
-        scenario = Scenario(
-            machine=machine(values["machine"]),
-            transition=None if own else values["transition"],
-            rounds=None if own else values["rounds"],
-            cpus=values["cpus"],
-            sites=values["sites"],
-            without=frozenset(values["without"]),
-            preempt=values["preempt"],
-            nmi=values["nmi"],
-        )
+        scenario = _scenario(values)
         narrator = Narrator(compose(load(values["model"]), scenario))
     except ModelError as error:
         raise TraceFileError(f"{path}: {error}") from error
@@ -64,6 +56,26 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(values.get("traces"), list) or not isinstance(values.get("model"), str):
         raise TraceFileError(f"{path}: it holds no traces")
     return values
+
+
+def _scenario(values: Mapping[str, Any]) -> Scenario:
+    """The scenario of an answer; that of a program has threads, and neither sites nor rounds. Raises KeyError."""
+    known = Scenario(
+        machine=machine(values["machine"]),
+        cpus=values["cpus"],
+        without=frozenset(values["without"]),
+        preempt=values["preempt"],
+    )
+    if "threads" in values:
+        return known
+    own = values["transition"] == "own sequence"
+    return replace(
+        known,
+        transition=None if own else values["transition"],
+        rounds=None if own else values["rounds"],
+        sites=values["sites"],
+        nmi=values["nmi"],
+    )
 
 
 def _one(path: Path, narrator: Narrator, recorded: Any, number: int) -> Trace:
@@ -97,7 +109,7 @@ def _taken(where: str, narrator: Narrator, step: Any) -> Taken:
         raise TraceFileError(f"{where}: there is no action “{name}” in this model")
     cpus = {f"cpu {i}": i for i in range(len(narrator.system.instances))}
     action = narrator.system.actions[names[name]]
-    known = actor in cpus if action.actor else actor == "patcher"
+    known = actor in cpus if action.actor else actor == action.who
     if not known or choice not in action.values:
         raise TraceFileError(f"{where}: “{actor}” cannot do “{name}” with choice {choice}")
     return names[name], cpus.get(actor), choice

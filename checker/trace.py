@@ -5,17 +5,17 @@ No trace is shown that the evaluator did not follow; `ReplayError` says where it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from checker.search.result import Path, Taken
 from models.machines.isa import TRAPS
 from models.machines.views import Value
-from models.model import Model, Shown
+from models.model import Model, Place, Shown
 from models.system.errors import Location
 from models.system.evaluate import Evaluator, State
 from models.system.evaluate import Step as Evaluated
-from models.system.expressions import Read
+from models.system.expressions import Read, Variable
 from models.system.system import Action, Invariant, Mark
 from models.text import OutcomeKind
 
@@ -64,7 +64,10 @@ class TraceStep:
 class Trace:
     """A whole trace. `why` says what is wrong at its end; the last `cycle` steps repeat for ever; `conjunct` is false.
 
-    `singles`: the actors of which there is one; `cpus`: how many others there are.
+    Of a trace that breaks nothing, `why` says what it shows, and `conjunct` is "".
+
+    `singles`: the actors of which there is one; `cpus`: how many others there are. `initial`: every variable at the
+    start, by the names that changes have.
     """
 
     property: str
@@ -78,6 +81,7 @@ class Trace:
     verb: str = "may fetch"  # how what a CPU sees reads in a sentence
     singles: tuple[str, ...] = ("patcher",)
     cpus: int = 0
+    initial: Mapping[str, str] = field(default_factory=dict)
 
 
 class Narrator:
@@ -87,7 +91,6 @@ class Narrator:
         self.model = model
         self.system = model.system
         self.evaluator = Evaluator(model.system)
-        self.number = {action: k for k, action in enumerate(self.system.actions)}
 
     def tell(self, path: Path, reason: Mark | Invariant | str, property_: str = "", kind: str = "") -> Trace:
         """The trace of `path`, at whose end `reason` shows; for a reason in words, which property it breaks and how.
@@ -106,7 +109,10 @@ class Narrator:
             if reason not in self.evaluator.marks(taken, states[-2]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
             property_, kind, why = reason.property, reason.kind, f"{actor_name(last[1])}: {reason.says}"
-            conjunct = self.model.allowed(lambda name: self.evaluator.read(states[-2], name))
+            if reason.premise:
+                why = f"here {actor_name(last[1])} puts {reason.property} to the test"
+            else:
+                conjunct = self.model.allowed(lambda name: self.evaluator.read(states[-2], name))
         elif isinstance(reason, Invariant):
             if reason not in self.evaluator.broken(states[-1]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")
@@ -129,7 +135,8 @@ class Narrator:
         start = self.bytes(states[0])
         singles = tuple(dict.fromkeys(action.who for action in self.system.actions if action.actor is None))
         cpus = len(self.system.instances)
-        return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb, singles, cpus)
+        initial = {name: variable.type.show(value) for name, variable, value in self.values(states[0])}
+        return Trace(property_, kind, steps, why, conjunct, start, path.cycle, path.rests, verb, singles, cpus, initial)
 
     def follow(self, taken: Sequence[Taken]) -> list[State]:
         """The states along a path, by the reference evaluator; raises ReplayError where a step is not enabled."""
@@ -181,15 +188,20 @@ class Narrator:
         return value
 
     def changes(self, before: State, after: State) -> dict[str, tuple[str, str]]:
-        found = {}
+        return {
+            name: (variable.type.show(old), variable.type.show(new))
+            for (name, variable, old), (_, _, new) in zip(self.values(before), self.values(after), strict=True)
+            if old != new
+        }
+
+    def values(self, state: State) -> Iterator[tuple[str, Variable, int]]:
+        """Every variable, those of CPUs once for each: its name in changes, itself, and its value."""
         for variable in self.system.variables:
-            owners = [None] if variable.component is None else range(len(self.system.instances))
-            for i in owners:
-                old, new = (self.evaluator.read(s, variable.name, i) for s in (before, after))
-                if old != new:
-                    name = variable.name if i is None else f"cpu {i}.{variable.name}"
-                    found[name] = (variable.type.show(old), variable.type.show(new))
-        return found
+            if variable.component is None:
+                yield variable.name, variable, self.evaluator.read(state, variable.name)
+                continue
+            for i in range(len(self.system.instances)):
+                yield f"cpu {i}.{variable.name}", variable, self.evaluator.read(state, variable.name, i)
 
     def bytes(self, state: State) -> tuple[SiteBytes, ...]:
         """The bytes of every site, as memory has them and as each CPU may fetch them."""
@@ -210,6 +222,17 @@ class Narrator:
             decoded = "being written" if plain is None else site.explain(plain)
             found.append(SiteBytes(site.index, site.name, memory, decoded, tuple(seen)))
         return tuple(found)
+
+    def may_run(self, state: State, instance: int) -> Iterator[tuple[Place, list[str]]]:
+        """What a CPU that fetches now may run, in words, at each place where that is not simply what memory holds."""
+        view = self.model.view
+        if view is None:
+            return
+        value = self.reader(state, instance)
+        for place in dict.fromkeys(place for place, _ in self.model.fetches.values()):
+            if view.seen(place, value):
+                mixtures = (m for m in view.mixtures[place] if view.available(place, m.needs, value))
+                yield place, list(dict.fromkeys(place.explain(m.bytes) for m in mixtures))
 
     def memory_label(self, site: Shown, start: int, content: int) -> str:
         name = f"memory_{site.index}_{start}"

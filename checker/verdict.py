@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,7 @@ class CheckResult:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     proving: Proving | None = None  # what became of the proof, where one was asked for
+    witnesses: list[Trace] = field(default_factory=list)  # runs that put a property to the test, where asked for
 
     @property
     def strategy(self) -> Subject:
@@ -143,12 +145,14 @@ def check(
     limits: Limits | None = None,
     report: Report | None = None,
     proof: bool = False,
+    witnesses: bool = False,
     **changes: object,
 ) -> CheckResult:
     """Check a strategy (or its name, or its file) by searching the whole space of one scenario.
 
     `changes` are fields of the scenario (`cpus=2`, `transition="nop:call"`); `use_case` limits the answer to one.
-    With `proof`, what the search did not see broken is also tried to be proved for any number of CPUs.
+    With `proof`, what the search did not see broken is also tried to be proved for any number of CPUs; with
+    `witnesses`, a shortest run is told that puts each property to the test.
     Raises ModelError for whatever is wrong with the strategy, ScenarioError for an engine that cannot search it,
     KeyError for an unknown name.
     """
@@ -166,6 +170,7 @@ def check(
     except Unsupported as reason:
         raise ModelError(f"{strategy.name}: the search cannot handle {reason}") from reason
     result = judge_search(model, answer.reached.outcome, [use_case] if use_case else list(USE_CASES))
+    result.witnesses = _witnesses(model, answer.reached.outcome) if witnesses else []
     answer.reached.close()
     result.notes += [answer.note] if answer.note else []
     if proof:
@@ -198,6 +203,16 @@ def judge_search(model: Model, exploration: Exploration, use_cases: Sequence[str
     results = tuple(UseCaseResult(u, tuple(judged.verdict(u, p) for p in PROPERTIES)) for u in use_cases)
     idle = tuple(a.name for k, a in enumerate(model.system.actions) if k not in exploration.fired and not a.fault)
     return CheckResult(model, exploration, results, judged.traces, idle if exploration.complete else ())
+
+
+def _witnesses(model: Model, exploration: Exploration) -> list[Trace]:
+    """For each property that some execution puts to the test, a shortest run to such a one."""
+    teller, told = Narrator(model), []
+    for name in PROPERTIES:
+        ways = [("", p, m) for m, p in exploration.marks.items() if m.premise and m.property == name]
+        with contextlib.suppress(TooLarge):  # too large to go back over: there is no run to tell
+            told += [teller.tell(path, mark) for _, path, mark in ([shortest(ways)] if ways else [])]
+    return told
 
 
 Reason = Mark | Invariant | str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -90,28 +90,38 @@ def evidence(result: CheckResult) -> str:
     )
 
 
-def proof_lines(result: CheckResult) -> list[str]:
+def facts(result: CheckResult) -> Iterator[tuple[str, str]]:
+    """What the verdicts rest on and apply to: a word, and a sentence about it."""
+    machine = result.model.scenario.machine
+    yield "searched", evidence(result)
+    yield from _proof(result)
+    yield "applies to", applies(result)
+    yield "machine", f"{machine.name}: {machine.says}"
+    yield from (("note", note) for note in result.notes)
+    if result.idle:
+        yield "warning", f"never happened: {', '.join(result.idle)}"
+
+
+def _proof(result: CheckResult) -> Iterator[tuple[str, str]]:
     """What was proved for any number of CPUs and how, and what was not and why."""
     proving = result.proving
     if proving is None:
-        return []
-    lines = []
+        return
     proof = proving.tried.proof if proving.tried else None
     if proof is not None:
         invariant = proof.invariant
         who = "one CPU" if invariant.index == 1 else f"every {invariant.index} CPUs"
-        text = (
-            f"proved  for any number of CPUs: {plural(len(invariant.lemmas), 'lemma')} about {who}, {invariant.origin}; "
-            f"{plural(len(proof.obligations), 'condition')} confirmed by Z3, {proving.seconds:.2f} s"
+        yield (
+            "proved",
+            f"for any number of CPUs: {plural(len(invariant.lemmas), 'lemma')} about {who}, {invariant.origin}; "
+            f"{plural(len(proof.obligations), 'condition')} confirmed by Z3, {proving.seconds:.2f} s",
         )
-        lines.append(fill(text, following="        "))
     left = {
         v.property: proving.why_not(v.property) for r in result.results for v in r.verdicts if v.verdict == VERIFIED
     }
     for reason in dict.fromkeys(left.values()):
         names = ", ".join(name for name in left if left[name] == reason)
-        lines.append(fill(f"not proved  {names}: {reason}", following="            "))
-    return lines
+        yield "not proved", f"{names}: {reason}"
 
 
 def how(found: Exploration) -> str:
@@ -132,19 +142,10 @@ def how(found: Exploration) -> str:
 
 def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
     """The whole answer: table, evidence, traces."""
-    strategy, machine = result.strategy, result.model.scenario.machine
+    strategy = result.strategy
     lines = [fill(f"{paint(strategy.name, 'bold')}: {strategy.says}", following="  "), ""]
-    lines += verdict_table(result, paint)
-    lines += [
-        "",
-        fill(f"searched  {evidence(result)}", following="          "),
-        *proof_lines(result),
-        fill(f"applies to  {applies(result)}", following="            "),
-        fill(f"machine  {machine.name}: {machine.says}", following="         "),
-    ]
-    lines += [fill(f"note  {note}", following="      ") for note in result.notes]
-    if result.idle:
-        lines.append(fill(f"warning  never happened: {', '.join(result.idle)}", following="         "))
+    lines += [*verdict_table(result, paint), ""]
+    lines += [fill(f"{word}  {says}", following=" " * (len(word) + 2)) for word, says in facts(result)]
     shown = {v.trace for r in result.results for v in r.verdicts if v.trace is not None}
     for number in sorted(shown):
         lines += ["", render_trace(result.traces[number], number + 1, paint)]
@@ -155,7 +156,7 @@ def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
 
 def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
     """One trace: a lane for each actor, numbered sentences, the bytes of the sites, and why it is wrong."""
-    kind = f" ({trace.kind})" if trace.kind else ""
+    kind = f" ({trace.kind})" if trace.kind and trace.kind != trace.property else ""
     cpus, whose = _lanes(trace)
     letters = _letters(trace.singles)
     lanes = " ".join([*letters.values(), *map(str, cpus)])

@@ -345,3 +345,21 @@ def test_whatever_happened_to_a_step_the_first_that_differs_is_named(damage: Dam
             assert refused_step(damage.values, Path(folder)) >= damage.first
         else:
             assert refused_step(damage.values, Path(folder)) == damage.first
+
+
+def test_the_traces_of_a_program_replay_whatever_its_threads_are_called(tmp_path, capsys):
+    program = tmp_path / "guarded.py"
+    program.write_text(
+        "from models.program import *\n"
+        "cpu, flusher = Thread('cpu', many=True), Thread('flusher')\n"
+        "gone = word('gone')\n"
+        "program = Program(name='guarded', says='a flag that nobody reads', source='a test', threads={\n"
+        "    cpu: [Check(~gone, 'new-after-return', says='it came too late')], flusher: [Note(gone, 1)]})\n",
+        encoding="utf-8",
+    )
+    answer = tmp_path / "answer.json"
+    assert main(["check", str(program), "--json", str(answer)]) == 1
+    assert {
+        step["actor"] for trace in json.loads(answer.read_text(encoding="utf-8"))["traces"] for step in trace["steps"]
+    } >= {"flusher"}
+    assert main(["replay", str(answer)]) == 0

@@ -1,0 +1,70 @@
+"""The answer of a check as one page that needs nothing else: no network, no other file.
+
+Everything that comes from a model is data: it is put into the page as JSON and shown as text, never as HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from checker.report import text
+from checker.report.html.data import document
+from checker.verdict import CheckResult
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """The templates of this folder; whatever is put into them is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("checker.report", "html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def asset(name: str) -> str:
+    """A file of this folder as text."""
+    return files("checker.report.html").joinpath(name).read_text(encoding="utf-8")
+
+
+def render(result: CheckResult, name: str, back: str = "") -> str:
+    """The page. `name` is what the user called the strategy; `back`, where given, is where a link leads back to."""
+    values = document(result, name)
+    script = asset("page.js")
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=values["name"],
+            says=values["says"],
+            data=_embedded(values),
+            style=asset("page.css"),
+            script=script,
+            script_hash=_hash(script),
+            plain=text.render(result),
+            back=back,
+        )
+    )
+
+
+def _embedded(values: object) -> str:
+    """JSON that no HTML parser takes for the end of its script, or for a comment."""
+    plain = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(script: str) -> str:
+    """By which the page allows this script and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

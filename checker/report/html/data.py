@@ -1,0 +1,157 @@
+"""What a page shows, as JSON values: the answer, and every trace with each state on its way.
+
+States are told by what changes in them, so that a trace of hundreds of steps stays small; the page adds them up.
+"""
+
+from __future__ import annotations
+
+import linecache
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from checker.report import text
+from checker.trace import Narrator, SiteBytes, Trace, TraceStep
+from checker.verdict import CheckResult
+from models.properties import PROPERTIES
+from models.system.evaluate import State
+
+_MOST_RUN = 8  # ways to run what a CPU may fetch that are told; of more, the number
+_MOST_LINES = 600  # of a source file that are shown: all, or those around the steps
+Values = dict[str, Any]
+
+
+def document(result: CheckResult, name: str) -> Values:
+    """The whole page. `name` is what the user called the strategy."""
+    options = text.options_of(result.model.scenario)
+    traces = [trace_values(result, trace, witness=False) for trace in result.traces]
+    traces += [trace_values(result, trace, witness=True) for trace in result.witnesses]
+    return {
+        "name": result.strategy.name,
+        "says": result.strategy.says,
+        "source": result.strategy.source,
+        "command": " ".join(filter(None, ["check-strategy", shlex.quote(name), options])),
+        "useCases": [r.use_case for r in result.results],
+        "verdicts": list(_verdicts(result)),
+        "facts": [list(fact) for fact in text.facts(result)],
+        "traces": traces,
+        "files": _files(result),
+    }
+
+
+def _verdicts(result: CheckResult) -> Iterator[Values]:
+    """A row for each property: its sentence, and the answer for each use case."""
+    for k, (name, says) in enumerate(PROPERTIES.items()):
+        found = [r.verdicts[k] for r in result.results]
+        yield {
+            "property": name,
+            "says": says,
+            "required": found[0].required,
+            "cells": [
+                {
+                    "text": text.answer(v),
+                    "verdict": "vacuous" if v.vacuous else v.verdict,
+                    "note": v.note or "; ".join(v.vacuous),
+                    "trace": v.trace,
+                }
+                for v in found
+            ],
+        }
+
+
+# ---- traces ---------------------------------------------------------------------------------------------------------
+
+
+def trace_values(result: CheckResult, trace: Trace, witness: bool) -> Values:
+    """One trace: who takes part, the first state, and of each step what it says and changes."""
+    narrator = Narrator(result.model)
+    number = {action.name: k for k, action in enumerate(narrator.system.actions)}
+    taken = [(number[step.action], step.instance, step.choice) for step in trace.steps]
+    states = narrator.follow(taken)
+    actors = [*trace.singles, *(f"cpu {i}" for i in range(trace.cpus))]
+    sites = [_sites(narrator, state, found) for state, found in zip(states, _all_bytes(trace), strict=True)]
+    steps = []
+    for k, step in enumerate(trace.steps):
+        before, after = sites[k], sites[k + 1]
+        steps.append(
+            _step(step) | {"sites": [new if new != old else None for old, new in zip(before, after, strict=True)]}
+        )
+    shown = f" ({trace.kind})" if trace.kind and trace.kind != trace.property else ""
+    return {
+        "title": f"{trace.property}{shown}",
+        "says": PROPERTIES[trace.property],
+        "witness": witness,
+        "why": trace.why,
+        "conjunct": trace.conjunct,
+        "cycle": trace.cycle,
+        "rests": trace.rests,
+        "verb": trace.verb,
+        "actors": actors,
+        "initial": dict(trace.initial),
+        "sites": sites[0],
+        "steps": steps,
+    }
+
+
+def _all_bytes(trace: Trace) -> list[Sequence[SiteBytes]]:
+    return [trace.start, *(step.bytes for step in trace.steps)]
+
+
+def _step(step: TraceStep) -> Values:
+    own = step.instance is None
+    return {
+        "actor": step.actor,
+        "says": step.says,
+        "changes": {name: after for name, (_, after) in step.changes.items()},
+        "where": [text.short_path(step.where.file), step.where.line] if own else None,
+    }
+
+
+def _sites(narrator: Narrator, state: State, found: Sequence[SiteBytes]) -> list[Values]:
+    """For each site, memory byte by byte, and for each CPU that may fetch something else, what, and what it would run."""
+    runs: list[dict[int, list[str]]] = []
+    for instance in range(len(narrator.system.instances)):
+        mine: dict[int, list[str]] = {}
+        for place, said in narrator.may_run(state, instance):
+            mine.setdefault(place.granules[0].site, said)
+        runs.append(mine)
+    return [
+        {
+            "name": site.name,
+            "memory": site.memory.split(" "),
+            "decoded": site.decoded,
+            "seen": [
+                {"cpu": cpu, "bytes": seen.split(" "), "runs": _few(runs[cpu].get(site.site, []))}
+                for cpu, seen in enumerate(site.seen)
+                if seen
+            ],
+        }
+        for site in found
+    ]
+
+
+def _few(said: Sequence[str]) -> list[str]:
+    rest = len(said) - _MOST_RUN
+    return [*said[:_MOST_RUN], f"… and {rest} more"] if rest > 1 else list(said)
+
+
+# ---- source ---------------------------------------------------------------------------------------------------------
+
+
+def _files(result: CheckResult) -> dict[str, Values]:
+    """The text of each file that has a step of some trace, from its first line or from near the first step."""
+    lines: dict[str, set[int]] = {}
+    for trace in (*result.traces, *result.witnesses):
+        for step in trace.steps:
+            if step.instance is None:
+                lines.setdefault(step.where.file, set()).add(step.where.line)
+    return {
+        text.short_path(file): _excerpt(file, numbers) for file, numbers in lines.items() if FilePath(file).is_file()
+    }
+
+
+def _excerpt(file: str, numbers: set[int]) -> Values:
+    whole = [line.rstrip("\n") for line in linecache.getlines(file)]
+    first = 1 if len(whole) <= _MOST_LINES else max(1, min(numbers) - 20)
+    return {"first": first, "lines": whole[first - 1 : first - 1 + _MOST_LINES]}

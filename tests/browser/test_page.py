@@ -1,0 +1,272 @@
+"""The page of one check, in a real browser: what a person does with it, and what must not happen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from checker import check
+from checker.report import html
+from checker.search.result import Path as Run
+from checker.trace import Narrator, Trace
+from checker.verdict import CheckResult
+from models.library import load
+from models.properties import OLD_OR_NEW
+from tests.browser.driving import Browser, browser
+
+RIGHT, LEFT, HOME, END = "\ue014", "\ue012", "\ue011", "\ue010"
+HOSTILE = "</script><img src=http://localhost:1/x onerror=document.title=/broken/><!--<script>"
+
+
+@pytest.fixture(scope="module")
+def tab():
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def result() -> CheckResult:
+    return check("nop-then-back", witnesses=True, proof=True)
+
+
+@pytest.fixture(scope="module")
+def page(result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(html.render(result, "nop-then-back"), encoding="utf-8")
+    return path
+
+
+def memory_shown(tab: Browser) -> list[list[str]]:
+    """The bytes of memory, site by site, as the page shows them."""
+    return [row.text.split("=")[0].split()[1:] for row in tab.every("#sites tr:first-child")]
+
+
+def test_the_page_loads_without_a_word_on_the_console_and_asks_for_nothing_else(tab, page):
+    tab.open(page)
+    assert tab.text("h1") == "nop-then-back"
+    assert tab.messages() == []
+    assert tab.requests() == [page.as_uri()]
+
+
+def test_it_opens_where_something_is_wrong_and_says_what(tab, page, result):
+    tab.open(page)
+    trace = result.traces[0]
+    assert tab.text("#now").startswith(f"Step {len(trace.steps)} of {len(trace.steps)}, CPU 0.")
+    assert trace.why in tab.text("#now") and trace.conjunct in tab.text("#now")
+
+
+def test_every_state_of_every_trace_is_that_of_the_reference_evaluator(tab, page, result):
+    for number, trace in enumerate([*result.traces, *result.witnesses], 1):
+        tab.open(page, f"#trace-{number}-step-0")
+        tab.press("e")
+        state = dict(trace.initial)
+        for k, found in enumerate([trace.start, *(step.bytes for step in trace.steps)]):
+            if k:
+                tab.press(RIGHT)
+                state |= {name: after for name, (_, after) in trace.steps[k - 1].changes.items()}
+            assert memory_shown(tab) == [site.memory.split() for site in found]
+            rows = tab.run(
+                "return [...document.querySelectorAll('#variables tr')].map(r => [...r.children].map(c => c.textContent))"
+            )
+            assert {name: text.split(" → ")[-1] for name, text in rows} == state
+
+
+def test_what_a_cpu_may_fetch_is_shown_with_what_it_would_run(tab, page):
+    tab.open(page, "#step-2")
+    row = next(row for row in tab.every("#sites tr") if row.text.startswith("CPU 0 may fetch e8/cc"))
+    assert row.text.endswith("runs call A or int3")
+
+
+def test_keys_buttons_rows_and_the_slider_step(tab, page):
+    tab.open(page, "#step-0")
+    for act, expected in (
+        (lambda: tab.press(RIGHT), 1),
+        (lambda: tab.one("#on").click(), 2),
+        (lambda: tab.one("#row-5").click(), 5),
+        (lambda: tab.one("#back").click(), 4),
+        (lambda: tab.press(LEFT), 3),
+        (lambda: tab.press(END), 6),
+        (lambda: tab.press(HOME), 0),
+        (lambda: tab.one("#slider").send_keys(RIGHT, RIGHT), 2),
+        (lambda: tab.one("#last").click(), 6),
+        (lambda: tab.one("#first").click(), 0),
+    ):
+        act()
+        assert tab.text("#now").startswith(f"Step {expected} of 6")
+        assert tab.driver.current_url.endswith(f"#step-{expected}")
+        assert tab.one("#lanes tr.current").get_attribute("id") == f"row-{expected}"
+
+
+def test_a_link_names_the_step(tab, page):
+    tab.open(page, "#step-3")
+    assert tab.text("#now").startswith("Step 3 of 6")
+    tab.open(page, "#trace-3-step-2")
+    assert tab.text("#trace-title").startswith("Trace 3") and tab.text("#now").startswith("Step 2 of")
+    tab.run("location.hash = '#step-4'")
+    assert tab.text("#trace-title").startswith("Trace 1") and tab.text("#now").startswith("Step 4 of 6")
+    tab.open(page, "#step-99")
+    assert tab.text("#now").startswith("Step 6 of 6")
+    assert tab.messages() == []
+
+
+def test_a_chosen_byte_leads_to_the_steps_that_change_it(tab, page, result):
+    tab.open(page, "#step-0")
+    tab.one("#sites .byte").click()
+    tab.press(".")
+    trace = result.traces[0]
+    first = [step.bytes[0].memory.split()[0] for step in trace.steps]
+    changes = [
+        k for k, (a, b) in enumerate(zip([trace.start[0].memory.split()[0], *first], first, strict=False), 1) if a != b
+    ]
+    assert tab.text("#now").startswith(f"Step {changes[0]} of")
+    assert tab.one("#sites .byte").get_attribute("class") == "byte changed"
+    tab.press(HOME, ",")
+    assert tab.text("#now").startswith("Step 0 of")
+
+
+def test_a_chosen_cpu_leads_to_its_steps(tab, page, result):
+    tab.open(page, "#step-0")
+    tab.every("#lanes thead button")[1].click()
+    mine = [k for k, step in enumerate(result.traces[0].steps, 1) if step.actor == "cpu 0"]
+    seen = []
+    for _ in mine:
+        tab.press(".")
+        seen.append(int(tab.text("#now").split()[1]))
+    assert seen == mine
+
+
+def test_the_source_of_the_step_is_lit(tab, page, result):
+    for number, step in enumerate(result.traces[0].steps, 1):
+        tab.open(page, f"#step-{number}")
+        if step.instance is None:
+            assert f":{step.where.line}" in tab.text("#source-title")
+            lit = tab.text("#source .lit")
+            assert lit.split()[0] == str(step.where.line) and "yield" in lit
+
+
+def test_play_goes_on_to_the_end_and_stops(tab, page):
+    tab.open(page, "#step-4")
+    tab.driver.set_script_timeout(20)
+    tab.press(" ")
+    assert tab.text("#play") == "pause"
+    tab.driver.execute_async_script(
+        "const done = arguments[0], t = setInterval(() => { if (location.hash === '#step-6') { clearInterval(t); done(); } }, 50)"
+    )
+    assert tab.text("#play") == "play"
+
+
+def test_light_and_dark_differ_and_follow_the_system_until_somebody_chooses(tab, page):
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    seen = []
+    for scheme in ("light", "dark"):
+        tab.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        tab.open(page)
+        seen.append(tab.run(paper))
+        tab.one("#theme").click()
+        seen.append(tab.run(paper))
+    tab.command("Emulation.setEmulatedMedia", features=[])
+    light, chosen_dark, dark, chosen_light = seen
+    assert light != dark and chosen_dark == dark and chosen_light == light
+
+
+def test_on_paper_every_step_has_its_bytes(tab, page, result):
+    tab.open(page)
+    tab.command("Emulation.setEmulatedMedia", media="print")
+    try:
+        rows = [row.text for row in tab.every("#lanes tbody tr")]
+        assert not tab.one("#state").is_displayed() and not tab.one("#controls").is_displayed()
+        for step, row in zip(result.traces[0].steps, rows[1:], strict=False):
+            assert step.says in row and f"{step.bytes[0].memory} = {step.bytes[0].decoded}" in row
+    finally:
+        tab.command("Emulation.setEmulatedMedia", media="")
+
+
+def test_everything_that_can_be_operated_has_a_name_for_a_screen_reader(tab, page):
+    tab.open(page, "#step-2")
+    nodes = tab.command("Accessibility.getFullAXTree")["nodes"]
+    operable = [n for n in nodes if n.get("role", {}).get("value") in ("button", "link", "slider", "combobox")]
+    assert len(operable) > 30
+    assert [n for n in operable if not n.get("name", {}).get("value")] == []
+
+
+def test_in_a_narrow_window_nothing_is_cut_off(tab, page):
+    tab.command("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
+    try:
+        tab.open(page, "#step-2")
+        assert tab.run("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        tab.command("Emulation.clearDeviceMetricsOverride")
+
+
+# ---- a strategy file that means harm --------------------------------------------------------------------------------
+
+
+def hostile(result: CheckResult) -> CheckResult:
+    """The same answer, as a strategy would have it that calls everything something with HTML in it."""
+
+    def step(found):
+        changes = {f"{name} {HOSTILE}": (a, f"{b} {HOSTILE}") for name, (a, b) in found.changes.items()}
+        return replace(found, says=f"{found.says} {HOSTILE}", changes=changes)
+
+    def trace(found: Trace) -> Trace:
+        return replace(found, why=HOSTILE, conjunct=HOSTILE, steps=tuple(map(step, found.steps)))
+
+    result = replace(result, traces=[trace(t) for t in result.traces], notes=[HOSTILE])
+    result.model = replace(
+        result.model, plan=replace(result.model.plan, strategy=replace(result.strategy, name=HOSTILE, says=HOSTILE))
+    )
+    return result
+
+
+def test_what_comes_from_a_users_file_is_only_ever_text(tab, result, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(html.render(hostile(result), HOSTILE), encoding="utf-8")
+    tab.open(path, "#step-2")
+    assert tab.text("h1") == HOSTILE and HOSTILE in tab.text("#now") and HOSTILE in tab.text("#command")
+    assert tab.every("img") == [] and tab.driver.title == f"{HOSTILE} · check-strategy"
+    assert tab.messages() == [] and tab.requests() == [f"{path.as_uri()}#step-2".partition("#")[0]]
+
+
+def test_a_page_that_does_not_escape_is_noticed(tab, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(html, "_embedded", lambda values: json.dumps(values))
+    path = tmp_path / "page.html"
+    path.write_text(html.render(hostile(result), HOSTILE), encoding="utf-8")
+    tab.open(path)
+    assert tab.messages() != [] or tab.every("img") != []
+
+
+# ---- long traces ----------------------------------------------------------------------------------------------------
+
+
+def walk(name: str, length: int) -> CheckResult:
+    """A check whose only trace is a long run that goes round the sites."""
+    result = check(load(name), cpus=3, rounds=2)
+    narrator = Narrator(result.model)
+    number = {action: k for k, action in enumerate(narrator.system.actions)}
+    state, steps = narrator.evaluator.initial(), []
+    while len(steps) < length:
+        enabled = [s for s in narrator.evaluator.transitions(state) if s.state != state]
+        step = enabled[(7 * len(steps)) % len(enabled)]
+        steps.append((number[step.action], step.instance, step.choice))
+        state = step.state
+    result.traces = [narrator.tell(Run(tuple(steps)), "a walk", OLD_OR_NEW)]
+    return result
+
+
+def test_a_trace_of_500_steps_loads_steps_and_jumps(tab, tmp_path):
+    result = walk("careful-call-to-call", 500)
+    path = tmp_path / "page.html"
+    path.write_text(html.render(result, "careful-call-to-call"), encoding="utf-8")
+    tab.open(path, "#step-250")
+    assert tab.text("#now").startswith("Step 250 of 500")
+    assert memory_shown(tab) == [site.memory.split() for site in result.traces[0].steps[249].bytes]
+    tab.press(END)
+    assert memory_shown(tab) == [site.memory.split() for site in result.traces[0].steps[-1].bytes]
+    row = tab.one("#lanes tr.current").rect
+    box = tab.one("#steps").rect
+    assert (
+        box["y"] <= row["y"] and row["y"] + row["height"] <= box["y"] + box["height"] + 1
+    )  # in view without scrolling by hand
+    assert tab.messages() == []
