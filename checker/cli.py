@@ -171,6 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     bug.add_argument("identifier", help="as in `list bugs`")
     bug.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
 
+    report = command(
+        "report", studies.run_report, "write every answer as pages: strategies, traces, proofs, machines, bugs"
+    )
+    report.add_argument("folder", metavar="DIR", help="where to; files of the same names are replaced")
+    report.add_argument("strategies", nargs="*", metavar="STRATEGY", help="only these, and no bugs (default: all)")
+
     diff = command("diff", commands.run_diff, "which verdicts differ between two strategies, files or machines")
     diff.add_argument("strategies", nargs="+", metavar="STRATEGY")
     _scenario_options(diff, machines=True)

@@ -15,7 +15,21 @@ from models.system.errors import ScenarioError
 
 HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
 SEVERITY = (INTERNAL, MODEL, USAGE, VIOLATION, INCONCLUSIVE, VACUOUS, HOLDS)
-NAMES = ("check", "prove", "docs", "list", "catalogue", "explain", "matrix", "bug", "diff", "export", "replay", "new")
+NAMES = (
+    "check",
+    "prove",
+    "docs",
+    "list",
+    "catalogue",
+    "explain",
+    "matrix",
+    "bug",
+    "diff",
+    "export",
+    "replay",
+    "report",
+    "new",
+)
 ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
 
 

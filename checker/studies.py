@@ -217,3 +217,29 @@ def run_docs(options: Any) -> int:
         return VIOLATION
     print(f"{plural(len(made), 'page')} in {folder}: all as they should be")
     return HOLDS
+
+
+def run_report(options: Any) -> int:
+    import sys
+    from pathlib import Path
+
+    from checker.publish import publish
+    from checker.report.layout import plural
+
+    for name in options.strategies:
+        load_strategy(name)
+    shown = sys.stderr.isatty()
+
+    def done(count: int, of: int, name: str) -> None:
+        if shown:
+            print(f"\r\x1b[K{count} of {of}: {name}"[:79], end="", file=sys.stderr, flush=True)
+
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        written = publish(folder, options.strategies, done)
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    print(f"wrote {plural(len(written), 'file')}; open {folder / 'index.html'}")
+    return HOLDS

@@ -20,16 +20,15 @@ def render(found: Examined, paint: Paint = PLAIN) -> str:
     lines += ["", fill(f"before the fix  {found.before.strategy.name}: {found.before.strategy.says}", "", "  ")]
     lines += _trace(found, paint)
     lines += ["", fill(f"after the fix  {found.after.strategy.name}: {found.after.strategy.says}", "", "  ")]
-    proved = _proved(found)
     model = found.after.model
     size = f"{model.size}, {model.scenario.machine.name}"
-    lines.append(fill(f"  => what it has to keep holds: {proved} ({size}){_how(found)}", "", "     "))
+    lines.append(fill(f"  => what it has to keep holds: {proved(found)} ({size}){_how(found)}", "", "     "))
     if found.difference:
         lines += ["", paint(fill(f"not as published  {found.difference}", following="  "), "red")]
     return "\n".join(lines)
 
 
-def _proved(found: Examined) -> str:
+def proved(found: Examined) -> str:
     """What of the fix is proved, and what only verified."""
     tried = found.after.proving.tried if found.after.proving else None
     if found.fix_is_proved:

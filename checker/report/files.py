@@ -11,15 +11,19 @@ from typing import Any
 SCHEMA = 1
 
 
-def write(values: dict[str, Any], target: str) -> None:
-    """Write JSON to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
+def dumped(values: dict[str, Any]) -> str:
+    """Values as they are written: compact JSON on one line."""
     import json
 
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def write(values: dict[str, Any], target: str) -> None:
+    """Write JSON to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
     if target == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(dumped(values))
         return
-    write_atomically(Path(target), text)
+    write_atomically(Path(target), dumped(values))
 
 
 def write_atomically(path: Path, text: str) -> None:

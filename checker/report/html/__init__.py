@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -39,22 +40,35 @@ def asset(name: str) -> str:
     return files("checker.report.html").joinpath(name).read_text(encoding="utf-8")
 
 
-def render(result: CheckResult, name: str, back: str = "") -> str:
-    """The page. `name` is what the user called the strategy; `back`, where given, is where a link leads back to."""
+def render(
+    result: CheckResult,
+    name: str,
+    back: str = "",
+    title: str = "",
+    about: Sequence[tuple[str, str]] = (),
+    other: tuple[str, str] | None = None,
+) -> str:
+    """The page. `name` is what the user called the strategy.
+
+    In a report, `back` is the address of its index, `title` stands in place of the strategy's name, `about` is said
+    before the verdicts, a word and a sentence each, and `other` is a page beside it: what it is called, and its address.
+    """
     values = document(result, name)
     script = asset("page.js")
     return (
         environment()
         .get_template("page.html")
         .render(
-            title=values["name"],
+            title=title or values["name"],
             says=values["says"],
+            about=about,
             data=_embedded(values),
-            style=asset("page.css"),
+            style=asset("base.css") + asset("page.css"),
             script=script,
             script_hash=_hash(script),
             plain=text.render(result),
             back=back,
+            other=other,
         )
     )
 

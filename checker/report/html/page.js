@@ -183,7 +183,7 @@
         rows.push(byteRow(k, String(cpu), view || earlier ? `${label} ${run.verb}` : label, view ? view.bytes : site.memory,
           earlier ? earlier.bytes : before[k].memory, width, view ? view.runs.join(" or ") : "", !view));
       }
-      return make("table", { class: "bytes" }, make("caption", {}, site.name), make("tbody", {}, rows));
+      return make("table", { class: "bytes mono" }, make("caption", {}, site.name), make("tbody", {}, rows));
     });
     $("sites").replaceChildren(...boxes);
   }
