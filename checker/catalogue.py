@@ -32,6 +32,7 @@ class Met:
     idle: tuple[str, ...]
     states: int
     seconds: float
+    where: str  # file:line of the expectation
 
     @property
     def ok(self) -> bool:
@@ -103,6 +104,7 @@ def met(strategy: Subject, expect: Expect, result: CheckResult, use_case: str) -
         result.idle,
         result.exploration.states,
         result.seconds,
+        str(expect.where),
     )
 
 

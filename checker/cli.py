@@ -15,7 +15,7 @@ from typing import Any
 
 from checker import commands, studies
 from checker.options import ENGINES, INCONCLUSIVE, INTERNAL, MODEL, NAMES, USAGE, UsageError, complain
-from checker.outputs import OUTPUTS
+from checker.outputs import GRAPHS, OUTPUTS
 from models.system.errors import ModelError, ScenarioError
 
 
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("strategy", help="a shipped name, or a file (file.py, or file.py:name)")
     _scenario_options(check)
     check.add_argument("--expected", action="store_true", help="compare with what the file declares of itself instead")
+    check.add_argument("--watch", action="store_true", help="check the file again each time it is saved, until Ctrl-C")
     _common_options(check)
     _output_options(check)
     check.add_argument("--keep-generated", metavar="FILE", help="keep the generated successor functions")
@@ -138,11 +139,18 @@ def _parser() -> argparse.ArgumentParser:
     prove.add_argument("--recheck", action="store_true", help="have cvc5 and bitwuzla answer the certificate, too")
     _common_options(prove)
 
-    docs = command("docs", studies.run_docs, "write what is proved of the shipped strategies as pages, one for each")
-    docs.add_argument("strategies", nargs="*", metavar="STRATEGY", help="only these (default: all, and the index)")
+    docs = command(
+        "docs", studies.run_docs, "write the generated pages: what is proved of each strategy, and the reference"
+    )
+    docs.add_argument(
+        "strategies", nargs="*", metavar="STRATEGY", help="only these, or `reference` (default: all, and the indexes)"
+    )
     docs.add_argument("--check", action="store_true", help="write nothing; say which pages are stale (exit status 1)")
     docs.add_argument(
-        "--output", metavar="DIR", default="docs/proofs", help="where the pages are (default docs/proofs)"
+        "--output", metavar="DIR", default="docs/proofs", help="where the pages on proofs are (default docs/proofs)"
+    )
+    docs.add_argument(
+        "--reference", metavar="DIR", default="docs/reference", help="where the reference is (default docs/reference)"
     )
 
     listing = command("list", commands.run_list, "strategies, machines, properties and use cases, one line each")
@@ -153,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     catalogue.add_argument("strategies", nargs="*", help="only these")
     _limit_options(catalogue)
     catalogue.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
+    catalogue.add_argument("--junit", metavar="FILE", help="write JUnit XML; - is standard output")
 
     explain = command(
         "explain", studies.run_explain, "leave out each step in turn: what breaks, with the shortest trace"
@@ -199,6 +208,10 @@ def _parser() -> argparse.ArgumentParser:
 
     new = command("new", commands.run_new, "write a commented strategy file that checks as it stands")
     new.add_argument("file")
+
+    complete = command("completion", commands.run_completion, "print what makes names complete in a shell")
+    complete.add_argument("shell", choices=("bash", "zsh", "fish"))
+    complete.add_argument("words", nargs="*", help="for that script: what the last of these words may become")
     return parser
 
 
@@ -240,11 +253,10 @@ def _limit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _output_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "files (written whole or not at all; - is standard output, with nothing else on it)"
-    )
+    group = parser.add_argument_group("files (whole or not at all; - is standard output, with nothing else on it)")
     for option, output in OUTPUTS.items():
         group.add_argument(f"--{option}", metavar="FILE", help=output.says)
+    group.add_argument("--graph", choices=GRAPHS, default="auto", help="what --dot and --svg draw (default: by size)")
 
 
 def _common_options(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,13 @@ from checker.options import (
 
 
 def run_check(options: Any) -> int:
+    from checker.outputs import refuse_outputs, refuse_shared_targets, takes_standard_output, write_outputs
+
+    refuse_shared_targets(options)
+    if options.watch:
+        from checker.watch import watch
+
+        return watch(options)
     strategy = load_strategy(options.strategy)
     scenario = scenario_of(options, options.machine)
     if options.expected:
@@ -35,24 +42,32 @@ def run_check(options: Any) -> int:
 
         if scenario != Scenario() or options.use_case or options.keep_generated:
             raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
-        return _expected([options.strategy], options)
+        refuse_outputs(options, ("json", "junit"), "is about one check; --expected makes several")
+        return _compared([options.strategy], options, with_bugs=False)
     result = checked(strategy, scenario, options, options.proof == "on", witnesses=bool(options.html))
-    from checker.outputs import takes_standard_output, write_outputs
     from checker.report import files, structured, text
 
     name = options.strategy
     if not takes_standard_output(options):
-        import shlex
-
-        words = " ".join(filter(None, [shlex.quote(name), text.options_of(scenario)]))
-        replay = f"check-strategy {words} --json trace.json; check-strategy replay trace.json"
+        replay = f"{text.command_of(name, scenario)} --json trace.json; check-strategy replay trace.json"
         print(text.render(result, paint_of(), replay))
         _say_which(name, strategy)
     if options.json:
         files.write(structured.check_to_json(result, absolute(name)), options.json)
     write_outputs(result, name, options)
+    if _on_github():
+        from checker.report import github
+
+        github.tell(github.of_check(result), github.summary_of_check(result), takes_standard_output(options))
     _keep_generated(result, options)
     return int(result.exit_status)
+
+
+def _on_github() -> bool:
+    """Whether this is a step of a job of GitHub Actions."""
+    import os
+
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _say_which(name: str, strategy: Any) -> None:
@@ -117,35 +132,61 @@ def _exposures(use_case: str) -> list[str]:
 
 
 def run_catalogue(options: Any) -> int:
+    from checker.outputs import refuse_shared_targets
+
+    refuse_shared_targets(options)
     for name in options.strategies:
         load_strategy(name)
-    statuses = [_expected(options.strategies, options)]
-    if not options.strategies and options.json != "-":
-        statuses.append(_bugs())
-    return worst(statuses)
+    return _compared(options.strategies, options, with_bugs=not options.strategies)
 
 
-def _bugs() -> int:
+def _compared(names: Sequence[str], options: Any, with_bugs: bool) -> int:
+    """Compare with what is declared, expectations first and then bugs, and write what was asked for."""
+    from checker.outputs import takes_standard_output, write_text
+
+    quiet = takes_standard_output(options)
+    status, found = _expected(names, options, quiet)
+    bugs: list[Any] = []
+    if with_bugs and (options.junit or options.json != "-"):
+        wrong, bugs = _bugs(quiet)
+        status = worst([status, wrong])
+    if options.junit:
+        from checker.report import junit
+
+        write_text(junit.render_catalogue(found, bugs), options.junit)
+    if _on_github():
+        from checker.report import github
+
+        github.tell(github.of_catalogue(found, bugs), github.summary_of_catalogue(found, bugs), quiet)
+    return status
+
+
+def _bugs(quiet: bool) -> tuple[int, list[Any]]:
     """Every published bug: found before its fix, gone after it."""
     from checker.bugs import examine
     from checker.report import layout
     from models.library import bugs
 
-    paint, wrong = paint_of(), 0
+    paint, examined = paint_of(), []
     for bug in bugs().values():
         found = examine(bug, proof=False)
-        wrong += not found.ok
+        examined.append(found)
+        if quiet:
+            continue
         word = paint("ok  ", "green") if found.ok else paint("FAIL", "red")
         length = len(found.trace.steps) if found.trace else 0
         line = f"{bug.identifier}: {bug.breaks} before the fix, in {layout.plural(length, 'step')}; not after it"
         print(f"{word} {layout.fill(line, '     ', '       ')[5:]}", flush=True)
         if not found.ok:
             print(layout.fill(found.difference, "       "))
-    print(f"{len(bugs()) - wrong} of {layout.plural(len(bugs()), 'bug')} are as published")
-    return VIOLATION if wrong else HOLDS
+    right = sum(found.ok for found in examined)
+    if not quiet:
+        print(f"{right} of {layout.plural(len(examined), 'bug')} are as published")
+    return HOLDS if right == len(examined) else VIOLATION, examined
 
 
-def _expected(names: Sequence[str], options: Any) -> int:
+def _expected(names: Sequence[str], options: Any, quiet: bool) -> tuple[int, list[Any]]:
+    """Every expectation, told as it comes out."""
     from dataclasses import asdict
 
     from checker.catalogue import run
@@ -154,7 +195,6 @@ def _expected(names: Sequence[str], options: Any) -> int:
     began = time.monotonic()
     paint = paint_of()
     found = []
-    quiet = options.json == "-"
     for met in run(names, limits_of(options)):
         found.append(met)
         if not quiet:
@@ -179,7 +219,7 @@ def _expected(names: Sequence[str], options: Any) -> int:
     if not found:
         raise UsageError("nothing is declared there: no expectation to compare with")
     statuses = [INCONCLUSIVE if met.inconclusive else VIOLATION for met in failed]
-    return worst([*statuses, *(VACUOUS for met in found if met.vacuous)])
+    return worst([*statuses, *(VACUOUS for met in found if met.vacuous)]), found
 
 
 def run_diff(options: Any) -> int:
@@ -277,3 +317,9 @@ def run_new(options: Any) -> int:
     write_atomically(path, fill(options.file, path.stem.replace("_", "-")))
     print(f"wrote {path}; now: check-strategy {options.file if '/' in options.file else './' + options.file}")
     return HOLDS
+
+
+def run_completion(options: Any) -> int:
+    from checker.completion import answer
+
+    return answer(options)

@@ -1,4 +1,4 @@
-"""The pages about proofs: one for each strategy of which something is proved, and an index. Made, written, compared."""
+"""The generated pages: those about proofs, one for each strategy and an index, and the reference. Made, written, compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from checker.report import markdown
+from checker.report import markdown, reference
 from checker.report.files import write_atomically
 from checker.report.markdown import depending, independent
 from checker.report.page import GENERATED, Page, is_found, proof_of
@@ -21,7 +21,32 @@ from models.properties import PROPERTIES
 from models.scenario import Scenario
 
 INDEX = "index.md"
+REFERENCE = "reference"
 _SOLVER = re.compile(r"Written with Z3 (\d[\d.]*\d)")
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages that belong in one folder; `whole`: it holds no others."""
+
+    folder: Path
+    made: Mapping[str, str]
+    whole: bool
+    option: str  # of the command, that chooses the folder
+
+
+def all_pages(names: Sequence[str], proofs: Path, beside: Path) -> list[Pages]:
+    """What is generated for the named strategies, or for REFERENCE; for everything where nothing is named.
+
+    `proofs` and `beside` are the folders. Raises KeyError for an unknown name and ModelError for a file that does not work.
+    """
+    strategies = [name for name in names if name != REFERENCE]
+    found = []
+    if strategies or not names:
+        found.append(Pages(proofs, pages(strategies), not strategies, "--output"))
+    if REFERENCE in names or not names:
+        found.append(Pages(beside, reference.pages(), True, "--reference"))
+    return found
 
 
 @dataclass(frozen=True)

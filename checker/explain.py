@@ -8,8 +8,8 @@ from itertools import permutations
 
 from checker.carried import Carrier
 from checker.search.engine import Engine
-from checker.search.result import INTERRUPTED, Limits, Taken
-from checker.trace import Narrator, Trace
+from checker.search.result import INTERRUPTED, Limits, Report
+from checker.trace import Narrator, Trace, path_of
 from checker.verdict import UNKNOWN, CheckResult, Violation, check
 from models.compose import StrategyModel, of_strategy
 from models.plan import plan
@@ -83,6 +83,7 @@ def omissions(
     known: Collection[tuple[str, str]] = (),
     engine: Engine | None = None,
     whole: CheckResult | None = None,
+    report: Report | None = None,
 ) -> Iterator[Omission]:
     """Check `strategy` without each labelled step of its own; `known` is broken already, and does not count.
 
@@ -93,7 +94,7 @@ def omissions(
     lemmas = written_lemmas(whole) if whole else ()
     for label in made.labels:
         changed = replace(scenario, without=scenario.without | {label})
-        result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits)
+        result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits, report=report)
         new = [v for v in result.violations if (v.verdict.property, v.verdict.kind) not in known]
         new.sort(key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
         falls = None
@@ -129,12 +130,6 @@ def follow(complete: StrategyModel, lemmas: Sequence[Lemma], changed: StrategyMo
             elif not holds(evaluator, lemma, carried.state):
                 fallen[lemma] = number
     return Falls(tuple(Fallen(lemma, step) for lemma, step in fallen.items()), tuple(unasked))
-
-
-def path_of(model: StrategyModel, trace: Trace) -> list[Taken]:
-    """A trace as the search has it: numbers of actions, instances, choices."""
-    numbers = {action.name: k for k, action in enumerate(model.system.actions)}
-    return [(numbers[step.action], step.instance, step.choice) for step in trace.steps]
 
 
 def holds(evaluator: Evaluator, lemma: Lemma, state: State) -> bool:

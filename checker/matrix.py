@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from checker.search.engine import Engine
-from checker.search.result import Limits
+from checker.search.result import Limits, Report
 from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, check
 from models.machines.fetch import Machine
 from models.plan import plan
@@ -41,6 +41,7 @@ def matrix(
     use_case: str = "livepatch",
     limits: Limits | None = None,
     engine: Engine | None = None,
+    report: Report | None = None,
 ) -> Iterator[Cell]:
     """Every cell, machine by machine. Raises ModelError for whatever is wrong with the strategy."""
     for machine in machines:
@@ -48,7 +49,7 @@ def matrix(
         for label in (COMPLETE, *plan(strategy, scenario).labels):
             changed = replace(here, without=here.without | {label}) if label else here
             try:
-                result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits)
+                result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits, report=report)
             except ScenarioError as reason:
                 yield Cell(machine.name, label, impossible=reason.message)
                 continue

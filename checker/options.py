@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from checker.progress import Progress
 from models.system.errors import ScenarioError
 
 HOLDS, VIOLATION, USAGE, MODEL, INCONCLUSIVE, VACUOUS, INTERNAL = 0, 1, 2, 3, 4, 5, 70
@@ -29,6 +30,7 @@ NAMES = (
     "replay",
     "report",
     "new",
+    "completion",
 )
 ENGINES = ("auto", "product", "python", "native")  # as checker.search.engine has them; not imported, for speed
 
@@ -110,48 +112,25 @@ def paint_of(quiet: bool = False) -> Any:
     return Paint(sys.stdout.isatty() and not quiet and "NO_COLOR" not in os.environ)
 
 
-class Progress:
-    """The progress line: on standard error, only on a terminal, only after a second."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.shown = False
-        self.active = sys.stderr.isatty()
-
-    def __call__(self, at: Any) -> None:
-        now = time.monotonic()
-        if not self.active or now - self.began < 1 or now - self.last < 0.2:
-            return
-        import resource
-
-        self.last, self.shown = now, True
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        rate = at.states / (now - self.began)
-        line = f"{at.states:,} states, {rate:,.0f}/s, depth {at.depth}, frontier {at.frontier:,}, {memory:,} MiB"
-        print(f"\r\x1b[K{line[:79]}", end="", file=sys.stderr, flush=True)
-
-    def done(self) -> None:
-        if self.shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
 def checked(strategy: Any, scenario: Any, options: Any, proof: bool = False, witnesses: bool = False) -> Any:
-    from checker.verdict import check
+    from checker.verdict import add_proof, check
 
-    progress = Progress()
-    try:
-        return check(
+    limits, began = limits_of(options), time.monotonic()
+    with Progress(limits) as progress:
+        result = check(
             strategy,
             scenario,
             use_case=options.use_case,
             engine=engine_of(options),
-            limits=limits_of(options),
+            limits=limits,
             report=progress,
-            proof=proof,
             witnesses=witnesses,
         )
-    finally:
-        progress.done()
+        if proof:
+            progress.stage("proving it for any number of CPUs")
+            add_proof(result)
+            result.seconds = time.monotonic() - began
+    return result
 
 
 def absolute(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from checker.bugs import Examined, examine
 from checker.catalogue import describe, load_file_strategies
 from checker.matrix import COMPLETE, Cell, matrix
+from checker.options import absolute
 from checker.report import bug as bug_report
 from checker.report import html, structured, text
 from checker.report.files import dumped, write_atomically
@@ -28,6 +29,7 @@ from models.machines.fetch import PRESETS, X86_PRESETS
 from models.model import Subject
 from models.protocol import Strategy
 from models.scenario import Scenario
+from models.system.errors import ScenarioError
 
 Row = TypeVar("Row", StrategyRows, MachineRow, BugRow)
 Done = Callable[[int, int, str], None]  # how many jobs are done, of how many, and which was the last
@@ -54,10 +56,11 @@ class Sheets:
 def publish(folder: Path, names: Sequence[str] = (), done: Done | None = None) -> list[str]:
     """Write the report of the named strategies and files (by default: of all that is shipped, and all bugs).
 
-    Returns the paths written, the index last. Raises KeyError for an unknown name, ModelError for a file that does not
-    work, OSError.
+    Returns the paths written, the index last. Raises KeyError for an unknown name, ScenarioError for the same name twice,
+    ModelError for a file that does not work, OSError.
     """
     jobs = list(_jobs(names))
+    folder.mkdir(parents=True, exist_ok=True)
     sheets: list[Sheets] = []
     written = []
     # spawned, not forked: whoever calls this may have threads
@@ -83,8 +86,14 @@ def publish(folder: Path, names: Sequence[str] = (), done: Done | None = None) -
 
 def _jobs(names: Sequence[str]) -> Iterator[Job]:
     """What there is to do: for each strategy, its scenarios and its matrix; and where nothing is named, every bug."""
+    seen: set[str] = set()
     for name in names or list(shipped()):
         for called, subject in load_file_strategies(name) if is_path(name) else [(name, load(name))]:
+            if site.stem(subject.name) in seen:
+                raise ScenarioError(
+                    f"two of what is to be reported are called “{subject.name}”: their pages would be one"
+                )
+            seen.add(site.stem(subject.name))
             yield from (Job("strategy", called, k) for k in range(len(scenarios(subject))))
             if isinstance(subject, Strategy):
                 yield Job("matrix", called)
@@ -122,7 +131,7 @@ def _strategy(job: Job) -> Sheets:
     sheets, stem = Sheets(job), site.stem(subject.name)
     path = f"strategies/{stem}{f'-{job.number}' if job.number else ''}.html"
     sheets.files[path] = html.render(result, job.name, back="../index.html")
-    sheets.files[path.replace(".html", ".json")] = dumped(structured.check_to_json(result, job.name))
+    sheets.files[path.replace(".html", ".json")] = dumped(structured.check_to_json(result, absolute(job.name)))
     proof = proof_of(result.proving)
     if proof and not job.number and isinstance(subject, Strategy):
         import z3
@@ -186,16 +195,17 @@ def _bug(job: Job) -> Sheets:
     bug = found.bug
     stem, sheets = f"bugs/{site.stem(bug.identifier)}", Sheets(job)
     links = f"{site.stem(bug.identifier)}-fixed.html", f"{site.stem(bug.identifier)}.html"
+    command = f"check-strategy bug {bug.identifier}"
     told = [("published", bug.story), ("source", f"{bug.date}, {bug.architecture}, {bug.subsystem}. {bug.source}")]
     told += [("model", bug.model)] if bug.model else []
     before = [*told, ("trace", _published(found)), ("fix", f"{found.after.strategy.says}: {bug_report.proved(found)}")]
     sheets.files[f"{stem}.html"] = html.render(
         found.before, bug.identifier, back="../index.html", about=before, title=f"{bug.identifier}: {bug.title}",
-        other=("after the fix", links[0]),
+        other=("after the fix", links[0]), command=command,
     )  # fmt: skip
     sheets.files[f"{stem}-fixed.html"] = html.render(
         found.after, bug.identifier, back="../index.html", about=told, title=f"{bug.identifier}, fixed: {bug.title}",
-        other=("before the fix", links[1]),
+        other=("before the fix", links[1]), command=command,
     )  # fmt: skip
     number = found.before.traces.index(found.trace) + 1 if found.trace else 0
     steps = len(found.trace.steps) if found.trace else 0

@@ -8,7 +8,6 @@ from checker.options import (
     HOLDS,
     INCONCLUSIVE,
     VIOLATION,
-    Progress,
     UsageError,
     absolute,
     checked,
@@ -20,20 +19,28 @@ from checker.options import (
     scenario_of,
     worst,
 )
+from checker.progress import Progress
 
 
 def run_explain(options: Any) -> int:
     from checker.explain import omissions
     from checker.report import files
     from checker.report.explain import Explained, render, to_json
+    from models.plan import plan
 
     strategy = _strategy_of(options.strategy)
     scenario = scenario_of(options, options.machine)
     use_case = options.use_case or "livepatch"
     whole = checked(strategy, scenario, options, proof=True)
     known = frozenset((v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case)
-    steps = omissions(strategy, scenario, use_case, limits_of(options), known, engine_of(options), whole)
-    found = Explained(options.strategy, whole, use_case, known, list(steps) if whole.exploration.complete else [])
+    steps = []
+    if whole.exploration.complete:
+        with Progress(limits_of(options)) as progress:
+            made = omissions(
+                strategy, scenario, use_case, limits_of(options), known, engine_of(options), whole, progress
+            )
+            steps = list(progress.counted(made, "without step", len(plan(strategy, scenario).labels)))
+    found = Explained(options.strategy, whole, use_case, known, steps)
     if options.json != "-":
         print(render(found, paint_of()))
     if options.json:
@@ -62,18 +69,16 @@ def run_matrix(options: Any) -> int:
     from checker.report import files
     from checker.report.matrix import render
     from models.machines.fetch import X86_PRESETS
+    from models.plan import plan
 
     strategy = load_strategy(options.strategy)
     scenario = scenario_of(options, "x86-linux")
     machines = [machine_of(name) for name in options.machine or X86_PRESETS]
     use_case = options.use_case or "livepatch"
-    progress = Progress()
-    cells = []
-    try:
-        for cell in matrix(strategy, scenario, machines, use_case, limits_of(options), engine_of(options)):
-            cells.append(cell)
-    finally:
-        progress.done()
+    with Progress(limits_of(options)) as progress:
+        made = matrix(strategy, scenario, machines, use_case, limits_of(options), engine_of(options), progress)
+        count = len(machines) * (1 + len(plan(strategy, scenario).labels))
+        cells = list(progress.counted(made, "cell", count))
     if options.json:
         values = {"schema": files.SCHEMA, "strategy": strategy.name, "use_case": use_case, "sites": scenario.sites}
         files.write({**values, "cells": [asdict(cell) for cell in cells]}, options.json)
@@ -154,10 +159,13 @@ def _more(result: Any, options: Any) -> dict[str, Any]:
     from checker.proving import prove_rounds, prove_sites
 
     found = {}
-    if options.any_sites:
-        found["sites"] = prove_sites(result.model, result.exploration)
-    if options.any_rounds:
-        found["rounds"] = prove_rounds(result.model, result.exploration)
+    with Progress() as progress:
+        if options.any_sites:
+            progress.stage("proving it for any number of sites")
+            found["sites"] = prove_sites(result.model, result.exploration)
+        if options.any_rounds:
+            progress.stage("proving it for any number of rounds")
+            found["rounds"] = prove_rounds(result.model, result.exploration)
     return found
 
 
@@ -194,28 +202,40 @@ def _certificate(result: Any, proof: Any, options: Any) -> str:
 def run_docs(options: Any) -> int:
     from pathlib import Path
 
-    from checker.documentation import other_solver, pages, stale, write
-    from checker.report.layout import plural
+    from checker.documentation import REFERENCE, all_pages
 
     for name in options.strategies:
-        load_strategy(name)
-    folder, whole = Path(options.output), not options.strategies
-    made = pages(options.strategies)
-    if not options.check:
-        gone = write(folder, made, whole)
-        for name in gone:
-            print(f"removed {folder / name}: nothing is generated for it")
-        print(f"wrote {plural(len(made), 'page')} to {folder}")
-        return HOLDS
-    if note := other_solver(folder, made):
+        if name != REFERENCE:
+            load_strategy(name)
+    found = all_pages(options.strategies, Path(options.output), Path(options.reference))
+    return worst([_compare(pages) if options.check else _write(pages) for pages in found])
+
+
+def _write(pages: Any) -> int:
+    """Write the pages of one folder."""
+    from checker.documentation import write
+    from checker.report.layout import plural
+
+    for name in write(pages.folder, pages.made, pages.whole):
+        print(f"removed {pages.folder / name}: nothing is generated for it")
+    print(f"wrote {plural(len(pages.made), 'page')} to {pages.folder}")
+    return HOLDS
+
+
+def _compare(pages: Any) -> int:
+    """Say which pages of one folder are not as they would be written."""
+    from checker.documentation import other_solver, stale
+    from checker.report.layout import plural
+
+    if note := other_solver(pages.folder, pages.made):
         print(f"note  {note}")
-    found = stale(folder, made, whole)
+    found = stale(pages.folder, pages.made, pages.whole)
     for sentence in found:
         print(sentence)
     if found:
-        print(f"{plural(len(found), 'page')} to mend: check-strategy docs --output {folder}")
+        print(f"{plural(len(found), 'page')} to mend: check-strategy docs {pages.option} {pages.folder}")
         return VIOLATION
-    print(f"{plural(len(made), 'page')} in {folder}: all as they should be")
+    print(f"{plural(len(pages.made), 'page')} in {pages.folder}: all as they should be")
     return HOLDS
 
 
@@ -235,7 +255,6 @@ def run_report(options: Any) -> int:
             print(f"\r\x1b[K{count} of {of}: {name}"[:79], end="", file=sys.stderr, flush=True)
 
     folder = Path(options.folder)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         written = publish(folder, options.strategies, done)
     finally:

@@ -278,3 +278,9 @@ class Narrator:
 
 def actor_name(instance: int | None, who: str = "patcher") -> str:
     return f"the {who}" if instance is None else f"CPU {instance}"
+
+
+def path_of(model: Model, trace: Trace) -> list[Taken]:
+    """A trace as the search has it: numbers of actions, instances, choices."""
+    numbers = {action.name: k for k, action in enumerate(model.system.actions)}
+    return [(numbers[step.action], step.instance, step.choice) for step in trace.steps]

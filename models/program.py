@@ -96,7 +96,14 @@ def _declare(
 
 
 def word(name: str, initial: int | str = 0, *, most: int = 1, of: Sequence[str] = (), says: str = "") -> Read:
-    """A word that all threads share: a number from 0 to `most`, or one of the labels `of`; `+` and `-` wrap around."""
+    """A word that all threads share: a number from 0 to `most`, or one of the labels `of`; `+` and `-` wrap around.
+
+    It is `initial` at first. It is read by naming it, and conditions are built with `==`, `!=`, `<`, `&`, `|` and `~`:
+
+    >>> users = word("users", most=3)
+    >>> While(users != 0, [Sleep()]).default_label()
+    'while'
+    """
     return _declare(name, initial, most, of, says or f"the word “{name}”")
 
 
@@ -125,13 +132,16 @@ class Thread:
     def register(
         self, name: str, initial: int | str = 0, *, most: int = 1, of: Sequence[str] = (), says: str = ""
     ) -> Read:
-        """A word of this thread's own; where there are many of the thread, each has one."""
+        """A word of this thread's own; where there are many of the thread, each has one.
+
+        `initial`, `most` and `of` are as for `word`.
+        """
         own = name if self.many else f"{self.name}.{name}"
         return _declare(own, initial, most, of, says or f"“{name}” of {self.name}", self.component)
 
 
 def everywhere(thread: Thread, condition: Expr) -> Expr:
-    """Whether a condition on the registers of a thread of which there are many holds for every one of them.
+    """Whether `condition`, on the registers of a `thread` of which there are many, holds for every one of them.
 
     For what is kept on each CPU, such as percpu references. Only threads of which there is one may wait for it.
     """
@@ -152,11 +162,11 @@ class Code:
 
 @dataclass(frozen=True, eq=False)
 class Region(Code):
-    """Code that is rewritten: what it may legitimately hold, by name, each a list of instructions; the first at first.
+    """Code that is rewritten. `versions`: what it may legitimately hold, by name, each a list of instructions.
 
-    All versions are of one length. Whoever runs it goes from instruction to instruction and may be interrupted, or
-    preempted, between two. A run counts as whole if all the instructions that it executed are of one version. `offset`:
-    where in its 64-byte line the region starts.
+    Memory holds the first of them at first. All versions are of one length. Whoever runs it goes from instruction to
+    instruction and may be interrupted, or preempted, between two. A run counts as whole if all the instructions that it
+    executed are of one version. `offset`: where in its 64-byte line the region starts.
     """
 
     versions: Mapping[str, Sequence[Asm]]
@@ -179,7 +189,7 @@ class Region(Code):
 
 @dataclass(frozen=True, eq=False)
 class Range:
-    """Some bytes of a region; `stop` is None for its end."""
+    """Bytes `start` up to, not including, `stop` of a `region`; `stop` is None for its end. See `Region.bytes`."""
 
     region: Region
     start: int
@@ -188,7 +198,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Holds:
-    """A condition: memory, read as data, has this version of the region."""
+    """A condition: memory, read as data, has the version of `region` that is called `version`."""
 
     region: Region
     version: str
@@ -202,8 +212,9 @@ Condition = Expr | Holds
 
 @dataclass(frozen=True, kw_only=True)
 class Step(_Step):
-    """Something that a thread does. `says`: the sentence for traces, where the usual one does not say enough;
-    `{cpu}` in it stands for who acts.
+    """Something that a thread does. Every step takes a `label`, which names it for `--without`, and `says`.
+
+    `says`: the sentence for traces, where the usual one does not say enough; `{cpu}` in it stands for who acts.
     """
 
     says: str = ""
@@ -219,7 +230,7 @@ Body = Sequence[_Step]
 
 @dataclass(frozen=True, eq=False)
 class Store(Step):
-    """Set a word or register to a value that may be computed from others (a load is a store to a register)."""
+    """Set the word or register `target` to `value`, computed from others or plain (a load is a store to a register)."""
 
     target: Read
     value: Operand
@@ -227,7 +238,10 @@ class Store(Step):
 
 @dataclass(frozen=True, eq=False, init=False)
 class Atomic(Step):
-    """Several words at once, as a locked instruction does it: all values are read before any is set."""
+    """Set several words at once, as a locked instruction does it: all values are read before any is set.
+
+    `pairs`: each a word or register, and the value that it gets.
+    """
 
     pairs: tuple[tuple[Read, Operand], ...]
 
@@ -237,14 +251,14 @@ class Atomic(Step):
 
 
 def compare_exchange(target: Read, old: Operand, new: Operand, done: Read, says: str = "") -> Atomic:
-    """Set `target` to `new` if it is `old`; the register `done` tells whether it was."""
+    """Set `target` to `new` if it is `old`, in one step; the register `done` tells whether it was."""
     same = target == old
     return Atomic((target, if_else(same, new, target, target.type)), (done, same), says=says)
 
 
 @dataclass(frozen=True, eq=False)
 class If(Step):
-    """Test a condition, and go on with one of two lists of steps."""
+    """Test `condition`, and go on with the steps `then`, or `otherwise`."""
 
     condition: Condition
     then: Body
@@ -253,7 +267,7 @@ class If(Step):
 
 @dataclass(frozen=True, eq=False)
 class While(Step):
-    """Test a condition, and while it holds do the steps and test again."""
+    """Test `condition`, and while it holds do the steps of `body` and test again."""
 
     condition: Condition
     body: Body
@@ -261,14 +275,14 @@ class While(Step):
 
 @dataclass(frozen=True, eq=False)
 class Await(Step):
-    """Wait until a condition holds."""
+    """Wait until `condition` holds."""
 
     condition: Condition
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Choose(Step):
-    """Go on with one of several lists of steps; which, nobody controls."""
+    """Go on with one of several lists of steps (`branches`); which, nobody controls."""
 
     branches: tuple[Body, ...]
 
@@ -279,7 +293,7 @@ class Choose(Step):
 
 @dataclass(frozen=True, eq=False, init=False)
 class AnyOrder(Step):
-    """Do all of these steps in any order: stores with no barrier between them."""
+    """Do all `steps` in any order: stores with no barrier between them."""
 
     steps: tuple[_Step, ...]
 
@@ -294,21 +308,21 @@ class Finish(Step):
 
 @dataclass(frozen=True, eq=False)
 class Acquire(Step):
-    """Wait until a lock is free, and take it."""
+    """Wait until `lock` is free, and take it."""
 
     lock: Read
 
 
 @dataclass(frozen=True, eq=False)
 class Release(Step):
-    """Give a lock back."""
+    """Give `lock` back."""
 
     lock: Read
 
 
 @dataclass(frozen=True, eq=False)
 class Check(Step):
-    """Claim that a condition holds here, or `property` is broken, in the way that `kind` names.
+    """Claim that `condition` holds here, or `property` is broken, in the way that `kind` names.
 
     It takes no time: it is put to the test at the moment of the step before it. Only threads of which there are many
     can check something.
@@ -321,7 +335,10 @@ class Check(Step):
 
 @dataclass(frozen=True, eq=False)
 class Note(Step):
-    """Set a word that no code has, only the claims (a ghost). It takes no time: it is set by the step before it."""
+    """Set `target`, a word that no code has, only the claims (a ghost), to `value`.
+
+    It takes no time: it is set by the step before it.
+    """
 
     target: Read
     value: Operand
@@ -329,7 +346,10 @@ class Note(Step):
 
 @dataclass(frozen=True, eq=False)
 class Fail(Step):
-    """The thread cannot go on: `property` is broken. Only threads of which there are many can."""
+    """The thread cannot go on: `property` is broken, in the way that `kind` names.
+
+    Only threads of which there are many can.
+    """
 
     property: str
     kind: str = ""
@@ -345,7 +365,7 @@ class Write(Step):
 
 @dataclass(frozen=True, eq=False)
 class Maintain(Step):
-    """Clean the data cache and invalidate the instruction cache over a region, on all CPUs (DC CVAU, IC IVAU, DSB).
+    """Clean the data cache and invalidate the instruction cache over `region`, on all CPUs (DC CVAU, IC IVAU, DSB).
 
     What CPUs have fetched already stays with them until they serialise. Without effect where caches are coherent.
     """
@@ -380,14 +400,14 @@ class Sleep(Step):
 
 @dataclass(frozen=True, eq=False)
 class Section(Step):
-    """Steps inside a read-side critical section: not preempted, and waited for by `WaitForReaders`."""
+    """Do the steps of `body` in a read-side critical section: not preempted, and waited for by `WaitForReaders`."""
 
     body: Body
 
 
 @dataclass(frozen=True, eq=False)
 class Inside(Step):
-    """Steps during which the PC or a return address is in `code`."""
+    """Do the steps of `body`, during which the PC or a return address is in `code`."""
 
     code: Code
     body: Body
@@ -395,14 +415,14 @@ class Inside(Step):
 
 @dataclass(frozen=True, eq=False)
 class Free(Step):
-    """Free code, or use its memory for something else. Whoever is inside breaks no-freed-code."""
+    """Free `code`, or use its memory for something else. Whoever is inside breaks no-freed-code."""
 
     code: Code
 
 
 @dataclass(frozen=True, eq=False)
 class Execute(Step):
-    """Run a region from byte `entry` on; then do the steps of the version that ran (called, or jumped to, from it).
+    """Run `region` from byte `entry` on; `then` do the steps of the version that ran (called, or jumped to, from it).
 
     `trap`: what the handler does, with interrupts off, when a trap byte is executed; at its end it returns behind the
     region (`Goto` returns elsewhere). Without it a trap is fatal: nobody claims it.
@@ -416,7 +436,7 @@ class Execute(Step):
 
 @dataclass(frozen=True, eq=False)
 class Goto(Step):
-    """Go on in the region that is being executed, at this byte; from a handler, by returning there."""
+    """Go on in the region that is being executed, at the byte `offset`; from a handler, by returning there."""
 
     offset: int
 
@@ -426,9 +446,10 @@ class Goto(Step):
 
 @dataclass(frozen=True)
 class Program:
-    """Threads and their bodies. Words, registers, locks, code and regions are found in the steps.
+    """`threads` and their bodies. Words, registers, locks, code and regions are found in the steps.
 
-    It completes when every thread of which there is one has come to its end.
+    `expects`: what comes out, by scenario. `source`: where the protocol comes from. It completes when every thread of
+    which there is one has come to its end.
     """
 
     name: str

@@ -63,7 +63,13 @@ class Verdict:
 
 
 def judge(meaning: Meaning, meanings: Sequence[Meaning], begun: int, returned: int, safe: Sequence[str]) -> Verdict:
-    """The verdict on an execution with `meaning` when `begun` rounds have begun and `returned` have returned."""
+    """The verdict on an execution with `meaning` when `begun` rounds have begun and `returned` have returned.
+
+    >>> judge(("B",), [("A",), ("B",)], begun=1, returned=0, safe=())
+    Verdict(property='', kind='')
+    >>> judge(NOBODY, [("A",), ("B",)], begun=1, returned=0, safe=())
+    Verdict(property='old-or-new', kind='missed')
+    """
     if meaning in meanings[returned : begun + 1]:
         return Verdict()
     if meaning in meanings[:returned]:

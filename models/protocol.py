@@ -15,7 +15,7 @@ from models.system.errors import Location, ModelError, caller
 
 Meaning = tuple[str, ...]  # who is called when a site is executed, sorted; () is nobody
 NOBODY: Meaning = ()
-TRAP = TRAP_BYTE
+TRAP = TRAP_BYTE  # int3, which goes over the first byte
 MOST_FUNCTIONS = 8  # every mixture of their displacements is decoded: the number grows with its fourth power
 
 
@@ -24,7 +24,10 @@ MOST_FUNCTIONS = 8  # every mixture of their displacements is decoded: the numbe
 
 @dataclass(frozen=True)
 class Word:
-    """A data word that functions read: it holds who is to be called. Loads and stores of it are atomic and coherent."""
+    """A data word that functions read: it holds who is to be called, at first `initial`, the sorted names of functions.
+
+    Loads and stores of it are atomic and coherent.
+    """
 
     name: str
     initial: Meaning = NOBODY
@@ -50,6 +53,7 @@ class Nop:
 
     @property
     def calls(self) -> Function | None:
+        """The function that it calls, or None."""
         return None
 
     def __str__(self) -> str:
@@ -64,6 +68,7 @@ class Call:
 
     @property
     def calls(self) -> Function | None:
+        """The function that it calls, or None."""
         return self.function
 
     def __str__(self) -> str:
@@ -82,21 +87,22 @@ class Probe:
 
     @property
     def calls(self) -> Function | None:
+        """The function that it calls, or None."""
         return self.function
 
     def __str__(self) -> str:
         return f"probe {self.function.name}"
 
 
-Instruction = Nop | Call | Probe
+Instruction = Nop | Call | Probe  # what a site can hold
 
 
 @dataclass(frozen=True)
 class Stub:
-    """A small piece of code for one site: push the return address, [sti,] jump to the new target.
+    """A small piece of code for one site: push the return address, [sti,] jump to the new target. See `Site.stub`.
 
-    `interrupts_off`: the handler enters it with interrupts disabled and it enables them itself, one instruction before
-    the jump (the STI shadow covers the jump). Otherwise it runs with interrupts enabled.
+    `site`: the index of the site. `interrupts_off`: the handler enters it with interrupts disabled and it enables them
+    itself, one instruction before the jump (the STI shadow covers the jump). Otherwise it runs with interrupts enabled.
     """
 
     site: int
@@ -105,7 +111,7 @@ class Stub:
 
 @dataclass(frozen=True)
 class Bytes:
-    """A range of a site's bytes: `start` up to, not including, `stop`."""
+    """A range of the bytes of `site`: `start` up to, not including, `stop`."""
 
     site: Site
     start: int
@@ -125,7 +131,14 @@ class Bytes:
 
 @dataclass(frozen=True)
 class Site:
-    """One patchable place in one round: what it holds before (`old`) and what it shall hold after (`new`)."""
+    """One patchable place in one round: what it holds before (`old`) and what it shall hold after (`new`).
+
+    Strategies are given sites and make none. `index` counts from 0 in a batch; `length` is in bytes.
+
+    >>> site = Site(0, old=Nop(), new=Call(Function("A")))
+    >>> site.tail.name, Write(site.first_byte, TRAP).default_label()
+    ('tail', 'trap')
+    """
 
     index: int
     old: Instruction
@@ -134,14 +147,17 @@ class Site:
 
     @property
     def first_byte(self) -> Bytes:
+        """Its first byte, where a trap byte goes."""
         return Bytes(self, 0, 1)
 
     @property
     def tail(self) -> Bytes:
+        """Everything behind the first byte."""
         return Bytes(self, 1, self.length)
 
     @property
     def whole(self) -> Bytes:
+        """All of its bytes."""
         return Bytes(self, 0, self.length)
 
     def bytes(self, start: int, stop: int) -> Bytes:
@@ -149,7 +165,7 @@ class Site:
         return Bytes(self, start, stop)
 
     def stub(self, interrupts_off: bool = False) -> Stub:
-        """The site's stub."""
+        """The site's stub; `interrupts_off` as for `Stub`."""
         return Stub(self.index, interrupts_off)
 
 
@@ -169,9 +185,10 @@ class PolicyKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Policy:
-    """What the trap handler does at a claimed site.
+    """What the trap handler does at a claimed site. Those that are usual have names, below.
 
-    `pushes`: an emulated call pushes its return address, as a real one does (False is a bug worth finding).
+    `kind`: what it does. `target`: whom it calls, if it emulates a call of a third function. `pushes`: an emulated call
+    pushes its return address, as a real one does (False is a bug worth finding).
     """
 
     kind: PolicyKind
@@ -201,10 +218,12 @@ def emulate(function: Function) -> Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Something that the patcher does. `label` names it for `--without`; by default the kind of step does.
+    """Something that the patcher does. Every step takes a `label`, which names it for `--without`.
 
-    Steps without fields of their own are plain subclasses: a dataclass more would only slow the start.
+    By default the kind of step does. Steps with the same label are left out together.
     """
+
+    # Steps without fields of their own are plain subclasses: a dataclass more would only slow the start.
 
     label: str = ""
     where: Location = field(default_factory=caller, compare=False, repr=False)
@@ -215,7 +234,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Write(Step):
-    """Store into the text: the bytes of `content` that belong to `place`, or the trap byte."""
+    """Store into the text: the bytes of `content` that belong to `place`, or the trap byte.
+
+    `content` is an instruction, or bytes of the right length. Whether a longer store lands at once, the machine says.
+    Labelled `trap`, `first-byte`, `tail`, `store` (all bytes) or as in `bytes-1-to-2`.
+    """
 
     place: Bytes
     content: Instruction | bytes
@@ -228,7 +251,7 @@ class Write(Step):
 
 @dataclass(frozen=True)
 class Store(Step):
-    """Store into a data word: from now on its readers call `functions`."""
+    """Store into a data word: from now on the readers of `word` call `functions`."""
 
     word: Word
     functions: Sequence[Function]
@@ -332,7 +355,7 @@ class ResumeMachine(Step):
 
 @dataclass(frozen=True)
 class Allocate(Step):
-    """Write a stub's code to fresh memory and publish it."""
+    """Write the code of `stub` to fresh memory and publish it, before any claim that redirects to it."""
 
     stub: Stub
 
@@ -342,7 +365,7 @@ class Allocate(Step):
 
 @dataclass(frozen=True)
 class Free(Step):
-    """Free code: a stub, or a function that no site is to call any more."""
+    """Free `code`: a stub, or a function that no site is to call any more. Whoever is inside breaks no-freed-code."""
 
     code: Stub | Function
 
@@ -352,13 +375,16 @@ class Free(Step):
 
 # ---- strategies -----------------------------------------------------------------------------------------------------
 
-Steps = Callable[[Sequence[Site]], Iterable[Step]]
+Steps = Callable[[Sequence[Site]], Iterable[Step]]  # from the sites of one round to what the patcher does
 USE_CASES = ("livepatch", "tracing")
 
 
 @dataclass(frozen=True)
 class Round:
-    """One update of a strategy that states its own sequence: what the sites hold and mean after it, and its steps."""
+    """One update of a strategy that states its own sequence: its `steps`, and what is so after them.
+
+    `text`: what the sites hold. `means`: who is called when a site is executed.
+    """
 
     text: Instruction
     means: Sequence[Function]
@@ -373,8 +399,10 @@ class Round:
 class Expect:
     """What a strategy expects of itself in one scenario, for `use_cases`: every property not named here holds.
 
-    A name is a property, or `property/kind` (`old-or-new/missed`). The other fields choose the scenario; `transition` and
-    `rounds` do not apply to a strategy that states its own sequence.
+    `violated`: what is broken though it is required; `exposed`: what is broken in a way that the use case accepts. A name
+    is a property, or `property/kind` (`old-or-new/missed`). The other fields choose the scenario, as the options of
+    `check` do: `transition`, `rounds` (these two do not apply to a strategy that states its own sequence), `machine`,
+    `without`, `preempt`, `nmi`, `cpus`, `sites`.
     """
 
     violated: Sequence[str] = ()
@@ -401,10 +429,12 @@ class Expect:
 class Strategy:
     """A way of rewriting live code.
 
-    `steps(sites)` yields one round's steps; or `rounds` states the whole sequence, from `before`, and then
-    `--transition` does not apply. `safe` functions may stand in for old or new at any time. `rereads`: at an unclaimed
+    `steps(sites)` yields one round's steps; or `rounds` states the whole sequence, from `before`, which means
+    `before_means`, and then `--transition` does not apply. `starts_with_new`: before the first round, memory holds the
+    new instruction already. `safe` functions may stand in for old or new at any time. `rereads`: at an unclaimed
     trap the handler reads the byte again and goes back if it is no trap any more. `offset`: where in its 64-byte line
-    a site starts. The model's name, source and first docstring line are what `list` shows.
+    a site starts. `expects`: what comes out, by scenario. `name` and `says` are what `list` shows; `source`: where the
+    protocol comes from.
     """
 
     name: str
@@ -432,6 +462,6 @@ class Strategy:
 
 
 def old_callees(sites: Sequence[Site]) -> list[Function]:
-    """The functions that the sites called before this round and call no more."""
+    """The functions that `sites` called before this round and call no more."""
     kept = {site.new.calls for site in sites}
     return list(dict.fromkeys(f for site in sites if (f := site.old.calls) is not None and f not in kept))

@@ -8,7 +8,7 @@ from models.protocol import TRAP, Claim, Policy, Release, Site, Step, Sync, Writ
 
 
 def int3_update(sites: Sequence[Site], policy: Policy, counted: bool = False) -> Iterator[Step]:
-    """The skeleton that most x86 strategies share: claim, trap byte, tail, first byte, a sync after each, release.
+    """Most x86 strategies: claim `sites` (`policy`, `counted`), trap byte, tail, first byte, a sync after each, release.
 
     Source: Linux fd4363fff3d9 (2013), smp_text_poke_batch_finish.
     """

@@ -8,8 +8,8 @@ import pytest
 import z3
 
 from checker.carried import Carrier
-from checker.explain import Omission, omissions, path_of, written_lemmas
-from checker.trace import Narrator
+from checker.explain import Omission, omissions, written_lemmas
+from checker.trace import Narrator, path_of
 from checker.verdict import CheckResult, check
 from models.properties import CLAIMED, COMPLETES, EARLY, STALE, TORN
 from models.system.evaluate import State

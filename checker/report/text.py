@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -274,6 +275,11 @@ def _sources(trace: Trace) -> list[str]:
             name = f"{Path(place.file).name}:{place.line}"
         lines.append(f"       {name}  {source}"[:WIDTH])
     return lines
+
+
+def command_of(name: str, scenario: Scenario) -> str:
+    """The command that checks what the user calls `name` in a scenario."""
+    return " ".join(filter(None, ["check-strategy", shlex.quote(name), options_of(scenario)]))
 
 
 def options_of(scenario: Scenario) -> str:

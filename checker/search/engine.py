@@ -16,7 +16,7 @@ from checker.search import python
 from checker.search.generate import Unsupported
 from checker.search.pairs import Pairs
 from checker.search.progress import Reached, check_progress
-from checker.search.result import Limits, Report
+from checker.search.result import Exploration, Limits, Report
 from models.system.errors import ScenarioError
 from models.system.system import TransitionSystem
 
@@ -117,10 +117,13 @@ def _native(pairs: Pairs, engine: Engine, limits: Limits, report: Report | None)
 
     how = native.How(engine.threads or cores(), engine.symmetry is not False)
     try:
-        run = native.run(pairs, how, limits, report, expected=expected_states(pairs, how.symmetry))
+        counted = _counted(pairs)
+        total = counted.states if counted.complete else 0
+        expected = _stored(pairs, counted.states, how.symmetry)
+        run = native.run(pairs, how, limits, report, expected=expected, total=total)
         if engine.compact and run.is_full:  # states themselves are better evidence, as long as there is room for them
             run.close()
-            run = native.run(pairs, replace(how, compact=True), limits, report)
+            run = native.run(pairs, replace(how, compact=True), limits, report, total=total)
         return Answer(_finished(run))
     except (NoCompiler, Unsupported) as reason:
         note = f"no native search: {reason}; the Python engine answers"
@@ -132,14 +135,22 @@ def expected_states(pairs: Pairs, symmetry: bool) -> int:
 
     A table that need not grow makes the search up to half as fast again.
     """
+    return _stored(pairs, _counted(pairs).states, symmetry)
+
+
+def _stored(pairs: Pairs, states: int, symmetry: bool) -> int:
+    orders = prod(factorial(n) for n in pairs.system.counts.values())
+    return min(states // (orders if symmetry else 1), _WORTH_SEARCHING)
+
+
+def _counted(pairs: Pairs) -> Exploration:
+    """The product of a system, as far as it is worth it; empty and incomplete where the space is none."""
     from checker.search import product
 
     try:
-        states = product.run(pairs, Limits(states=_WORTH_COUNTING)).outcome.states
-    except Unsupported:
-        return 0
-    orders = prod(factorial(n) for n in pairs.system.counts.values())
-    return min(states // (orders if symmetry else 1), _WORTH_SEARCHING)
+        return product.run(pairs, Limits(states=_WORTH_COUNTING)).outcome
+    except Unsupported as reason:
+        return Exploration("product", stopped=str(reason))
 
 
 def cores() -> int:

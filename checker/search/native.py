@@ -51,23 +51,27 @@ def run(
     depth: int | None = None,
     levels: bool = True,
     expected: int = 0,
+    total: int = 0,
 ) -> Run:
     """Search the whole space, or down to the level `depth`, until a limit is met.
 
     `levels`: keep what a path is found from; without, memory for the levels above is given back as the search goes.
-    `expected`: how many states there are, if that is known: a table that need not grow is faster.
+    `expected`: how many states will be stored, if that is known: a table that need not grow is faster.
+    `total`: how many states the full system has, if that is known: reports then say which share is done.
     Raises NoCompiler and Unsupported where this engine cannot do it.
     """
     tables = tabulate(pairs)
     library = build.library(tables.bits > 63, how.compact)
-    return _Search(tables, library, how, limits, expected).run(report, depth, levels and not how.compact)
+    return _Search(tables, library, how, limits, expected, total).run(report, depth, levels and not how.compact)
 
 
 class _Search:
     """One search of the kernel's, from its tables to the outcome."""
 
-    def __init__(self, tables: Tables, library: ctypes.CDLL, how: How, limits: Limits, expected: int = 0) -> None:
-        self.expected = expected
+    def __init__(
+        self, tables: Tables, library: ctypes.CDLL, how: How, limits: Limits, expected: int = 0, total: int = 0
+    ) -> None:
+        self.expected, self.total = expected, total
         self.tables, self.library, self.how, self.limits = tables, library, how, limits
         self.began = time.monotonic()
         symmetric = how.symmetry and any(group.instances > 1 for group in tables.groups)
@@ -131,7 +135,8 @@ class _Search:
             outcome.states, outcome.explored = found.full_states, found.stored
             outcome.transitions, outcome.depth = found.transitions, found.depth
             if report:
-                report(Progressing(found.stored, found.depth, found.frontier))
+                share = found.full_states / self.total if self.total else None
+                report(Progressing(found.stored, found.depth, found.frontier, share))
             if status == _COMPLETE:
                 if self.how.compact:
                     outcome.stopped = (

@@ -60,13 +60,14 @@ def run(pairs: Pairs, limits: Limits, report: Report | None = None) -> Run:
     if not entry:
         raise Unsupported("a system without instances")
     phase: _Phase | None = _Phase(g, 0, entry)
+    steps = 1 + sum(action.actor is None for action in pairs.system.actions)  # at most so many phases
     try:
         while phase is not None:
             found.phases.append(phase)
             phase = found.explore(phase)
             found.outcome.explored = sum(len(p.live[c]) + len(p.halting[c]) for p in found.phases for c in p.live)
             if report:
-                report(Progressing(found.outcome.explored, len(found.phases), 0))
+                report(Progressing(found.outcome.explored, len(found.phases), 0, len(found.phases) / steps, "pairs"))
             found.outcome.stopped = limits.exceeded(found.outcome.explored, time.monotonic() - began)
             if found.outcome.stopped:
                 break

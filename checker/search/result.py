@@ -109,11 +109,16 @@ class Exploration:
 
 @dataclass(frozen=True)
 class Progressing:
-    """How far a search has come: for the progress line."""
+    """How far a search has come: for the progress line.
+
+    `states`: how many `unit`s are stored. `share`: of everything there is, how much is done; None where that is not known.
+    """
 
     states: int
     depth: int
     frontier: int
+    share: float | None = None
+    unit: str = "states"
 
 
 Report = Callable[[Progressing], None]

@@ -17,7 +17,10 @@ from models.system.errors import ScenarioError
 
 
 class Granularity(enum.Enum):
-    """How much of an instruction one read of the fetch unit takes."""
+    """How much of an instruction one read of the fetch unit takes.
+
+    What is read at once is old or new as a whole, unless memory itself holds a mixture just then.
+    """
 
     BYTE = "byte"
     ALIGNED_2 = "aligned-2"
@@ -28,22 +31,32 @@ class Granularity(enum.Enum):
 
 
 class Staleness(enum.Enum):
-    """How far a fetch may lag behind memory."""
+    """How far a fetch may lag behind memory.
 
-    STALE = "stale"  # any value since this CPU last serialised (see Maintenance), in any order
-    BUFFERED = "buffered"  # reads memory now, may be executed later
-    COHERENT = "coherent"  # fetched and executed in one step
+    - `stale`: it returns any value that memory held since this CPU last serialised (see `maintenance`), in any order, also
+      the new and then the old
+    - `buffered`: it reads memory now, but what it read may be executed later; it may precede arrival at the site. A CPU
+      holds at most one instruction, dropped by serialising and by switching tasks
+    - `coherent`: fetched and executed in one step; only with `granularity=instruction`
+    """
+
+    STALE = "stale"
+    BUFFERED = "buffered"
+    COHERENT = "coherent"
 
 
 class GranuleOrder(enum.Enum):
-    """In which order the reads that make up one instruction happen."""
+    """In which order the reads that make up one instruction happen; it means something only with `staleness=buffered`."""
 
     ANY = "any"
     ASCENDING = "ascending"
 
 
 class StoreAtomicity(enum.Enum):
-    """Which stores a fetch sees whole; one that crosses the boundary never is."""
+    """Which stores memory takes as one.
+
+    One that crosses such a boundary is two steps, with every mixture of its pieces in between.
+    """
 
     BYTE = "byte"
     ALIGNED_8 = "aligned-8"
@@ -52,24 +65,37 @@ class StoreAtomicity(enum.Enum):
 
 
 class StoreOrder(enum.Enum):
-    """In which order a fetch sees the patcher's stores."""
+    """In which order a fetch sees the patcher's stores; it follows from `staleness`.
 
-    UNORDERED = "unordered"  # until this CPU serialises
+    - `unordered`: in none, until this CPU serialises; goes with `staleness=stale`
+    - `program`: in that of the program; goes with the others
+    """
+
+    UNORDERED = "unordered"
     PROGRAM = "program"
 
 
 class Gate(enum.Enum):
-    """How a trap is delivered."""
+    """How a trap is delivered.
 
-    INTERRUPT = "interrupt-gate"  # no IPI between the trap and the end of its handler
-    TRAP = "trap-gate"  # interrupts stay enabled
+    - `interrupt-gate`: interrupts are off from the trap to the end of its handler, so that no IPI is taken in between
+    - `trap-gate`: they stay on
+    """
+
+    INTERRUPT = "interrupt-gate"
+    TRAP = "trap-gate"
 
 
 class Maintenance(enum.Enum):
-    """What a store needs before fetches see it for sure, besides serialising on the CPU that fetches."""
+    """What a store needs before fetches see it for sure, besides serialising on the CPU that fetches.
 
-    COHERENT = "coherent"  # nothing: an instruction cache follows stores
-    EXPLICIT = "explicit"  # the range cleaned and invalidated, for every CPU; until then all it held counts
+    - `coherent`: nothing, as an instruction cache follows stores
+    - `explicit`: the range cleaned and invalidated, for every CPU; until then fetches may return what memory held before,
+      and then until that CPU serialises. Only with `staleness=stale`, and not on x86
+    """
+
+    COHERENT = "coherent"
+    EXPLICIT = "explicit"
 
 
 @dataclass(frozen=True)
@@ -78,6 +104,13 @@ class Machine:
 
     Serialising is what the architecture calls so: on Arm it is a context synchronisation event, on RISC-V FENCE.I, on
     Power isync. Which changes are exempt from `havoc` is said on x86 by `trap_rule`, elsewhere by `isa.concurrent`.
+
+    - `havoc`: changing an instruction that a running CPU may have in flight is undefined; then it violates
+      no-torn-instruction at once
+    - `trap_rule`: on x86, a one-byte store to or from the trap byte is exempt from `havoc`, and so are stores behind it
+      while a CPU can only fetch the trap byte; elsewhere it has no effect. It is off only where `havoc` is on. That a CPU
+      which fetched the trap byte ignores the tail is always so: the trap byte is a whole instruction
+    - `iret_serialises`: the return from the trap handler, and from an NMI, serialises
     """
 
     name: str
@@ -407,6 +440,9 @@ X86_PRESETS: dict[str, Machine] = {name: machine for name, machine in PRESETS.it
 
 def machine(name: str) -> Machine:
     """The machine called `name`: a preset, or a preset with toggles set, as in `x86-linux,gate=trap-gate`.
+
+    >>> machine("x86-linux,gate=trap-gate").gate.value
+    'trap-gate'
 
     Raises ScenarioError for an unknown preset, toggle or value.
     """

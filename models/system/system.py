@@ -155,6 +155,12 @@ class TransitionSystem:
                 yield action, mark
 
 
+def _refuse_unprintable(name: str, where: Location) -> None:
+    """Names stand in generated code, in files for other tools, and on terminals. Raises ModelError."""
+    if not name.isprintable():
+        raise ModelError(f"{name!r} cannot be a name: it has characters that do not print", where)
+
+
 @dataclass
 class Builder:
     """Collects a transition system part by part; every part is checked when it is added.
@@ -172,6 +178,9 @@ class Builder:
     halted: Expr = FALSE
     counts: dict[Component, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _refuse_unprintable(self.name, self.where or caller())
+
     def component(self, name: str, count: int) -> Component:
         if count < 1:
             raise ModelError(f"{name}: at least one instance is needed, not {count}", caller())
@@ -179,12 +188,14 @@ class Builder:
 
     def adopt(self, component: Component, count: int) -> Component:
         """Use a component that was made elsewhere."""
+        _refuse_unprintable(component.name, self.where or caller())
         self.components.append(component)
         self.counts[component] = count
         return component
 
     def declare(self, variable: Variable) -> Read:
         """Use a variable that was made elsewhere, and return its value as an expression."""
+        _refuse_unprintable(variable.name, variable.where)
         if any(v.name == variable.name for v in self.variables):
             raise ModelError(f"two variables are called “{variable.name}”", variable.where)
         self.variables.append(variable)
@@ -224,6 +235,7 @@ class Builder:
         Raises ModelError for an unknown variable, a wrong type, a variable assigned twice, or another's variable read.
         """
         place = where or self.where or caller()
+        _refuse_unprintable(name, place)
         made = []
         for pairs, everywhere in ((effects, False), (broadcast, True)):
             for target, value in pairs:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from checker.carried import Carried, Carrier
-from checker.explain import path_of
 from checker.search.result import Taken
-from checker.trace import Narrator, Trace
+from checker.trace import Narrator, Trace, path_of
 from models.compose import StrategyModel, compose
 from models.protocol import TRAP, Claim, Release, Site, Step, Strategy, Write, emulate_new, emulate_old
 from models.scenario import Scenario

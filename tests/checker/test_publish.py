@@ -146,4 +146,6 @@ def test_wrong_names_and_broken_files_are_refused_before_anything_is_written(tmp
     broken.write_text("def", encoding="utf-8")
     assert main(["report", str(tmp_path / "out"), "no-such-strategy"]) == 2
     assert main(["report", str(tmp_path / "out"), str(broken)]) == 3
+    assert main(["report", str(tmp_path / "out"), NAME, NAME]) == 2
+    assert "two of what is to be reported" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -46,21 +46,6 @@ def test_what_a_source_calls_on_or_off_is_so(preset: Machine) -> None:
             assert getattr(preset, toggle) == sentence.startswith("on"), (toggle, sentence)
 
 
-def test_the_documentation_has_every_preset_of_other_architectures_as_it_is() -> None:
-    page = (ROOT / "docs" / "machines.md").read_text(encoding="utf-8")
-    section = page[page.index("### Arm, RISC-V, Power") :]
-    rows = [[cell.strip(" *`") for cell in line.split("|")[1:-1]] for line in section.splitlines() if line[:3] == "| `"]
-    on = {True: "on", False: "off"}
-    assert rows == [
-        [
-            *(m.name, m.granularity.value, m.staleness.value, m.order.value, m.store_atomicity.value),
-            *(m.store_order.value, on[m.havoc], on[m.iret_serialises], m.maintenance.value),
-        ]
-        for m in PRESETS.values()
-        if m.isa is not Isa.X86
-    ]
-
-
 def test_the_instruction_set_is_no_toggle() -> None:
     with pytest.raises(ScenarioError, match="isa is no toggle"):
         machine("x86-linux,isa=arm64")

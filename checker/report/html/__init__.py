@@ -47,13 +47,15 @@ def render(
     title: str = "",
     about: Sequence[tuple[str, str]] = (),
     other: tuple[str, str] | None = None,
+    command: str = "",
 ) -> str:
     """The page. `name` is what the user called the strategy.
 
     In a report, `back` is the address of its index, `title` stands in place of the strategy's name, `about` is said
     before the verdicts, a word and a sentence each, and `other` is a page beside it: what it is called, and its address.
+    `command` is what gives the same answer, where that is not a check of `name`.
     """
-    values = document(result, name)
+    values = document(result, command or text.command_of(name, result.model.scenario))
     script = asset("page.js")
     return (
         environment()

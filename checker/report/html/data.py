@@ -6,13 +6,12 @@ States are told by what changes in them, so that a trace of hundreds of steps st
 from __future__ import annotations
 
 import linecache
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
 from checker.report import text
-from checker.trace import Narrator, SiteBytes, Trace, TraceStep
+from checker.trace import Narrator, SiteBytes, Trace, TraceStep, path_of
 from checker.verdict import CheckResult
 from models.properties import PROPERTIES
 from models.system.evaluate import State
@@ -22,16 +21,15 @@ _MOST_LINES = 600  # of a source file that are shown: all, or those around the s
 Values = dict[str, Any]
 
 
-def document(result: CheckResult, name: str) -> Values:
-    """The whole page. `name` is what the user called the strategy."""
-    options = text.options_of(result.model.scenario)
+def document(result: CheckResult, command: str) -> Values:
+    """The whole page. `command` is what gives the same answer."""
     traces = [trace_values(result, trace, witness=False) for trace in result.traces]
     traces += [trace_values(result, trace, witness=True) for trace in result.witnesses]
     return {
         "name": result.strategy.name,
         "says": result.strategy.says,
         "source": result.strategy.source,
-        "command": " ".join(filter(None, ["check-strategy", shlex.quote(name), options])),
+        "command": command,
         "useCases": [r.use_case for r in result.results],
         "verdicts": list(_verdicts(result)),
         "facts": [list(fact) for fact in text.facts(result)],
@@ -66,9 +64,7 @@ def _verdicts(result: CheckResult) -> Iterator[Values]:
 def trace_values(result: CheckResult, trace: Trace, witness: bool) -> Values:
     """One trace: who takes part, the first state, and of each step what it says and changes."""
     narrator = Narrator(result.model)
-    number = {action.name: k for k, action in enumerate(narrator.system.actions)}
-    taken = [(number[step.action], step.instance, step.choice) for step in trace.steps]
-    states = narrator.follow(taken)
+    states = narrator.follow(path_of(result.model, trace))
     actors = [*trace.singles, *(f"cpu {i}" for i in range(trace.cpus))]
     sites = [_sites(narrator, state, found) for state, found in zip(states, _all_bytes(trace), strict=True)]
     steps = []
