@@ -73,6 +73,15 @@ def test_every_state_of_every_trace_is_that_of_the_reference_evaluator(tab, page
             assert {name: text.split(" → ")[-1] for name, text in rows} == state
 
 
+def test_what_a_use_case_accepts_is_not_called_a_violation(tab, tmp_path):
+    result = check("careful-call-to-call-old", use_case="livepatch")
+    path = tmp_path / "page.html"
+    path.write_text(html.render(result, "careful-call-to-call-old"), encoding="utf-8")
+    tab.open(path)
+    assert [a.get_attribute("class") for a in tab.every("#traces a")] == ["exposure"]
+    assert tab.text("#trace-says").startswith("Exposed: ")
+
+
 def test_what_a_cpu_may_fetch_is_shown_with_what_it_would_run(tab, page):
     tab.open(page, "#step-2")
     row = next(row for row in tab.every("#sites tr") if row.text.startswith("CPU 0 may fetch e8/cc"))

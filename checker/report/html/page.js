@@ -50,9 +50,16 @@
       const first = trace.witness && !(doc.traces[k - 1] || {}).witness;
       if (first) $("traces").append(make("span", { class: "note" }, "shortest runs that put a property to the test:"));
       const steps = `${trace.steps.length} step${trace.steps.length === 1 ? "" : "s"}`;
-      $("traces").append(make("a", { href: address(k, 0), class: trace.witness ? "" : "violation", id: `to-${k}` },
+      $("traces").append(make("a", { href: address(k, 0), class: kindOf(k), id: `to-${k}` },
         `${trace.title}, ${steps}`));
     });
+  }
+
+  // A trace that every use case accepts is an exposure.
+  function kindOf(number) {
+    if (doc.traces[number].witness) return "witness";
+    const violates = doc.verdicts.some((v) => v.cells.some((cell) => cell.trace === number && cell.verdict === "violated"));
+    return violates ? "violation" : "exposure";
   }
 
   // ---- a trace and its states ----------------------------------------------------------------------------------------
@@ -77,7 +84,7 @@
     $("trace").hidden = false;
     $("trace-title").textContent = `Trace ${number + 1}: ${run.title}`;
     $("trace-says").textContent = run.witness ? `A shortest run that puts ${run.title} to the test: ${run.says}.`
-      : `Broken: ${run.says}.`;
+      : `${kindOf(number) === "violation" ? "Violated" : "Exposed"}: ${run.says}.`;
     $("slider").max = run.last;
     doc.traces.forEach((_, k) => {
       if (k === number) $(`to-${k}`).setAttribute("aria-current", "true");
