@@ -101,18 +101,13 @@ def _value(variable: Variable, label: str) -> Any:
         return label == variable.type.show(1)
     if isinstance(variable.type, Enum):
         return label
-    if _is_set(variable):
-        return {"#set": [name for k, name in enumerate(variable.bits) if int(label) >> k & 1]}
+    if variable.is_set:
+        return {"#set": list(variable.members(int(label)))}
     return _number(int(label))
 
 
 def _number(value: int) -> Values:
     return {"#bigint": str(value)}
-
-
-def _is_set(variable: Variable) -> bool:
-    """Whether a number stands for a set whose members have names of their own."""
-    return 0 < len(variable.bits) == len(set(variable.bits))
 
 
 def _type(variable: Variable) -> str:
@@ -122,7 +117,7 @@ def _type(variable: Variable) -> str:
     elif isinstance(variable.type, Enum):
         plain = "Str"
     else:
-        plain = "Set(Str)" if _is_set(variable) else "Int"
+        plain = "Set(Str)" if variable.is_set else "Int"
     return plain if variable.component is None else f"Int -> {plain}"
 
 

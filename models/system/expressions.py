@@ -81,6 +81,15 @@ class Variable:
     where: Location
     bits: tuple[str, ...] = ()
 
+    @property
+    def is_set(self) -> bool:
+        """Whether a value stands for a set whose members have names of their own."""
+        return 0 < len(self.bits) == len(set(self.bits))
+
+    def members(self, value: int) -> tuple[str, ...]:
+        """The members of the set that `value` stands for."""
+        return tuple(name for k, name in enumerate(self.bits) if value >> k & 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:

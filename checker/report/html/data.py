@@ -6,7 +6,7 @@ States are told by what changes in them, so that a trace of hundreds of steps st
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -15,6 +15,7 @@ from checker.trace import Narrator, SiteBytes, Trace, TraceStep, path_of
 from checker.verdict import CheckResult
 from models.properties import PROPERTIES
 from models.system.evaluate import State
+from models.system.expressions import Variable
 
 _MOST_RUN = 8  # ways to run what a CPU may fetch that are told; of more, the number
 _MOST_LINES = 600  # of a source file that are shown: all, or those around the steps
@@ -65,13 +66,14 @@ def trace_values(result: CheckResult, trace: Trace, witness: bool) -> Values:
     """One trace: who takes part, the first state, and of each step what it says and changes."""
     narrator = Narrator(result.model)
     states = narrator.follow(path_of(result.model, trace))
+    sets = {name: variable for name, variable, _ in narrator.values(states[0]) if variable.is_set}
     actors = [*trace.singles, *(f"cpu {i}" for i in range(trace.cpus))]
     sites = [_sites(narrator, state, found) for state, found in zip(states, _all_bytes(trace), strict=True)]
     steps = []
     for k, step in enumerate(trace.steps):
         before, after = sites[k], sites[k + 1]
         steps.append(
-            _step(step) | {"sites": [new if new != old else None for old, new in zip(before, after, strict=True)]}
+            _step(step, sets) | {"sites": [new if new != old else None for old, new in zip(before, after, strict=True)]}
         )
     shown = f" ({trace.kind})" if trace.kind and trace.kind != trace.property else ""
     return {
@@ -84,7 +86,7 @@ def trace_values(result: CheckResult, trace: Trace, witness: bool) -> Values:
         "rests": trace.rests,
         "verb": trace.verb,
         "actors": actors,
-        "initial": dict(trace.initial),
+        "initial": {name: _value(sets.get(name), label) for name, label in trace.initial.items()},
         "sites": sites[0],
         "steps": steps,
     }
@@ -94,12 +96,17 @@ def _all_bytes(trace: Trace) -> list[Sequence[SiteBytes]]:
     return [trace.start, *(step.bytes for step in trace.steps)]
 
 
-def _step(step: TraceStep) -> Values:
+def _value(variable: Variable | None, label: str) -> str:
+    """A value in words; of a set, its members."""
+    return label if variable is None else f"{{{', '.join(variable.members(int(label)))}}}"
+
+
+def _step(step: TraceStep, sets: Mapping[str, Variable]) -> Values:
     own = step.instance is None
     return {
         "actor": step.actor,
         "says": step.says,
-        "changes": {name: after for name, (_, after) in step.changes.items()},
+        "changes": {name: _value(sets.get(name), after) for name, (_, after) in step.changes.items()},
         "where": [text.short_path(step.where.file), step.where.line] if own else None,
     }
 
