@@ -329,4 +329,5 @@ def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
         names["test_nobody_is_missed"]()
     (shown,) = re.findall(r"```\n(Falsifying example.*?)```", page, re.DOTALL)
     told = "\n".join(caught.value.__notes__)
-    assert shown.splitlines()[-2].strip(" ,") in told and told.startswith("Falsifying example: test_nobody_is_missed(")
+    # versions of hypothesis differ in their first words
+    assert shown.splitlines()[-2].strip(" ,") in told and ": test_nobody_is_missed(\n" in told
