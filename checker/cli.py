@@ -206,6 +206,10 @@ def _parser() -> argparse.ArgumentParser:
     replay = command("replay", commands.run_replay, "replay the traces of a JSON file on the reference evaluator")
     replay.add_argument("file")
 
+    _silicon_options(
+        command("silicon", commands.run_silicon, "perform strategies on this CPU, beside what a machine allows")
+    )
+
     new = command("new", commands.run_new, "write a commented strategy file that checks as it stands")
     new.add_argument("file")
 
@@ -243,6 +247,45 @@ def _scenario_options(parser: argparse.ArgumentParser, machines: bool = False) -
     group.add_argument("--without", action="append", default=[], metavar="LABEL", help="leave a step out (repeatable)")
     group.add_argument("--preempt", action="store_true", help="tasks can be preempted (always when code is freed)")
     group.add_argument("--nmi", action="store_true", help="NMIs arrive")
+
+
+def _silicon_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "strategies", nargs="*", metavar="STRATEGY", help="shipped names or files (default: all shipped)"
+    )
+    parser.add_argument(
+        "--survey", action="store_true", help="small programs instead: what this CPU does, what presets allow"
+    )
+    parser.add_argument(
+        "--broken", action="store_true", help="whole, and without each step: which failures are seen here"
+    )
+    group = parser.add_argument_group("scenario")
+    group.add_argument("--machine", default="x86-linux", help="what has to be allowed (default x86-linux)")
+    group.add_argument("--transition", metavar="OLD:NEW", help="call:call (default), nop:call, call:nop")
+    group.add_argument("--rounds", type=_positive, help="updates, one after the other (default 1)")
+    group.add_argument("--sites", type=_positive, default=2, help="sites in one batch (default 2)")
+    group.add_argument("--without", action="append", default=[], metavar="LABEL", help="leave a step out (repeatable)")
+    group = parser.add_argument_group("how the steps are performed")
+    alignments = ("within-8", "within-line", "across-line", "across-page")
+    group.add_argument(
+        "--align",
+        action="append",
+        choices=alignments,
+        metavar="PLACE",
+        help=f"where the site lies: {', '.join(alignments)} (default: each in turn)",
+    )
+    group.add_argument(
+        "--stores", choices=("whole", "bytes"), default="whole", help="one store each, or one for each byte"
+    )
+    group.add_argument(
+        "--sync", choices=("membarrier", "signal"), default="membarrier", help="how CPUs are made to serialise"
+    )
+    group.add_argument(
+        "--executions", type=_positive, metavar="N", help="of each executing CPU and run (default 1,000,000)"
+    )
+    group.add_argument("--max-seconds", type=_seconds, metavar="S", help="for each run (default 10; of many runs 2)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output, with nothing else on it")
+    parser.add_argument("--page", metavar="FILE", help="write what was seen as a page in Markdown")
 
 
 def _limit_options(parser: argparse.ArgumentParser) -> None:

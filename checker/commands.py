@@ -303,6 +303,12 @@ def run_replay(options: Any) -> int:
     return HOLDS
 
 
+def run_silicon(options: Any) -> int:
+    from checker.silicon.command import run_silicon
+
+    return run_silicon(options)
+
+
 def run_new(options: Any) -> int:
     from pathlib import Path
 

@@ -28,6 +28,7 @@ NAMES = (
     "diff",
     "export",
     "replay",
+    "silicon",
     "report",
     "new",
     "completion",

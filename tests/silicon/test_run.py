@@ -1,0 +1,147 @@
+"""Claims: whatever the harness says or does, this process answers with what was seen or with one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from checker.cli import main
+from checker.silicon import machine, run
+from checker.silicon.machine import CannotAsk, cpus, host
+from checker.silicon.run import Cell, Failed, observe, read
+from tests.silicon.small import on_silicon, table
+
+COUNT = {"kind": "count", "before": 0, "after": 1, "site": 0, "seen": 0, "event": 1, "count": 7}
+TORN = {
+    "kind": "torn",
+    "before": 0,
+    "after": 1,
+    "site": 0,
+    "signal": 11,
+    "known": 1,
+    "landing": 5,
+    "fetched": "e811527374",
+    "memory": "e851527374",
+    "count": 2,
+}
+THREAD = {"kind": "thread", "executions": 9, "traps": 1, "retries": 0, "forgotten": 0, "torn_trials": 2}
+END = {"kind": "end", "trials": 3, "seconds": 0.5, "waits": -1}
+
+
+def lines(*said: dict[str, object]) -> str:
+    return "".join(json.dumps(one) + "\n" for one in said)
+
+
+def test_what_the_harness_says_is_added_up() -> None:
+    found = read(lines(COUNT, TORN, THREAD, COUNT, THREAD, END), 0)
+    assert found.cells == {Cell(0, 1, 0, 0, 1): 14}
+    assert found.executions == 18 and found.traps == 2 and found.trials == 3 and found.rate == 18
+    assert found.torn_trials == 4 and found.torn[0].fetched == bytes.fromhex("e811527374") and found.torn[0].count == 2
+
+
+def test_bytes_that_are_not_known_are_not_made_up() -> None:
+    assert read(lines({**TORN, "known": 0}, THREAD, END), 0).torn[0].fetched is None
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "says"),
+    [
+        (lines(COUNT, THREAD), 0, "left with status 0 before it said"),
+        (lines(COUNT), -11, "was ended by signal 11"),
+        (lines(END), 3, "left with status 3"),
+        ("nonsense\n", 0, "“nonsense”, which is not understood"),
+        (lines({"kind": "error", "what": "mmap: no room"}), 3, "stopped: mmap: no room"),
+    ],
+)
+def test_a_harness_that_does_not_end_by_itself_has_failed(said: str, status: int, says: str) -> None:
+    with pytest.raises(Failed, match=says):
+        read(said, status)
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o700)
+    monkeypatch.setattr(run, "build", lambda: path)
+
+
+@pytest.mark.parametrize(
+    ("script", "says"), [("kill -SEGV $$", "ended by signal 11"), ("echo '{\"kind\":'", "is not understood")]
+)
+def test_a_harness_that_dies_takes_nobody_along(
+    script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced(monkeypatch, tmp_path / "dies", script)
+    with pytest.raises(Failed, match=says):
+        observe(table("nop-then-back"), [0, 1], 1, 0.1)
+
+
+def test_a_harness_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced(monkeypatch, tmp_path / "hangs", "exec sleep 60")
+    monkeypatch.setattr(run, "_GRACE", 0.3)
+    with pytest.raises(Failed, match="still running after"):
+        observe(table("nop-then-back"), [0, 1], 1, 0.1, patience=0.1)
+
+
+def test_the_compiled_harness_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ctypes")
+    if machine.platform.machine() != "x86_64":
+        pytest.skip("the harness is for x86-64")
+    try:
+        run.compiler()
+    except run.NoCompiler as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = run.build()
+    made = first.stat().st_mtime_ns
+    assert run.build() == first and first.stat().st_mtime_ns == made
+    monkeypatch.setattr(run, "OPTIONS", (*run.OPTIONS, "-g"))
+    assert run.build() != first
+
+
+@pytest.mark.parametrize("option", ["-std=none", "-include/nowhere.h"])
+def test_a_harness_that_does_not_compile_is_a_sentence(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        run.compiler()
+    except run.NoCompiler as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(run, "OPTIONS", (option,))
+    with pytest.raises(CannotAsk, match=r"cannot compile the harness: .*error"):
+        run.build()
+
+
+REASONS = {
+    "another system": ("on Linux on x86-64 only", lambda m: m.setattr(platform, "machine", lambda: "aarch64")),
+    "one CPU": ("only one CPU", lambda m: m.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)),
+    "no membarrier": ("no membarrier that serialises", lambda m: m.setattr(machine, "membarrier", lambda: 0)),
+    "no compiler": (r"\$CC is “/nowhere/cc”", lambda m: m.setenv("CC", "/nowhere/cc")),
+}
+
+
+@pytest.mark.parametrize("why", REASONS)
+def test_where_it_cannot_be_asked_there_is_a_sentence_and_status_4(
+    why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(machine, "membarrier", lambda: 0x1FF)
+    says, change = REASONS[why]
+    change(monkeypatch)
+    with pytest.raises(CannotAsk, match=says):
+        cpus()
+    assert main(["silicon", "nop-then-back"]) == 4
+    said = capsys.readouterr()
+    assert not said.out and said.err.startswith("check-strategy: ") and said.err.count("\n") == 1
+
+
+@on_silicon
+def test_the_host_says_what_it_is() -> None:
+    found = host()
+    assert found.cpus >= 2 and found.kernel.startswith("Linux ") and "family" in found.family
