@@ -324,7 +324,7 @@ def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
     exec(assertions, {})
     exec(by_hand, {})
     names: dict[str, Any] = {}
-    exec(random.replace("deadline=None", "deadline=None, database=None, derandomize=True"), names)
+    exec(random.replace("deadline=None", "deadline=None, max_examples=300, database=None, derandomize=True"), names)
     with pytest.raises(AssertionError) as caught:
         names["test_nobody_is_missed"]()
     (shown,) = re.findall(r"```\n(Falsifying example.*?)```", page, re.DOTALL)
