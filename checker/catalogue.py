@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 from checker.search.result import Limits
 from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResult, check
+from checker.workers import workers
 from models.library import is_path, load, load_file, scenario_of, shipped
 from models.model import Subject
 from models.properties import is_required
@@ -120,8 +119,7 @@ def run(names: Sequence[str] = (), limits: Limits | None = None) -> Iterator[Met
         for job in jobs:
             yield from work(job)
         return
-    # spawned, not forked: whoever calls this may have threads
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+    with workers(cores) as pool:
         for found in pool.map(work, jobs):
             yield from found
 

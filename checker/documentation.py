@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from checker.report import markdown, reference
@@ -16,6 +13,7 @@ from checker.report.files import write_atomically
 from checker.report.markdown import depending, independent
 from checker.report.page import GENERATED, Page, is_found, proof_of
 from checker.verdict import EXPOSED, PROVED, VIOLATED, CheckResult, check
+from checker.workers import workers
 from models.library import shipped
 from models.properties import PROPERTIES
 from models.scenario import Scenario
@@ -175,9 +173,7 @@ def _made(names: Sequence[str]) -> list[Entry]:
     """
     for name in names:
         shipped()[name]
-    # spawned, not forked: whoever calls this may have threads
-    context = get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count() or 1, context, gc.disable, max_tasks_per_child=1) as pool:
+    with workers(fresh=True) as pool:
         jobs: list[tuple[Future[list[str]], Future[Entry]]] = []
         for name in names:
             jobs.append((pool.submit(_machines, name), pool.submit(_entry, name)))

@@ -5,11 +5,9 @@ Jobs run on all cores and hand back text, so that whatever is written is whole; 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +22,7 @@ from checker.report.html import site
 from checker.report.html.site import Answer, BugRow, MachineRow, ScenarioRows, StrategyRows, UseCaseRow
 from checker.report.page import Page, proof_of
 from checker.verdict import CheckResult, PropertyVerdict, check
+from checker.workers import workers
 from models.library import bugs, is_path, load, scenario_of, shipped
 from models.machines.fetch import PRESETS, X86_PRESETS
 from models.model import Subject
@@ -63,22 +62,17 @@ def publish(folder: Path, names: Sequence[str] = (), done: Done | None = None) -
     folder.mkdir(parents=True, exist_ok=True)
     sheets: list[Sheets] = []
     written = []
-    # spawned, not forked: whoever calls this may have threads
-    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+    with workers() as pool:
         futures = [pool.submit(run, job) for job in jobs]
-        try:
-            for count, future in enumerate(as_completed(futures), 1):
-                made = future.result()
-                for path, content in made.files.items():
-                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                    write_atomically(folder / path, content)
-                    written.append(path)
-                sheets.append(made)
-                if done:
-                    done(count, len(jobs), made.job.name)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for count, future in enumerate(as_completed(futures), 1):
+            made = future.result()
+            for path, content in made.files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(folder / path, content)
+                written.append(path)
+            sheets.append(made)
+            if done:
+                done(count, len(jobs), made.job.name)
     sheets.sort(key=lambda made: jobs.index(made.job))
     write_atomically(folder / "index.html", site.index(_merged(sheets), _of(sheets, MachineRow), _of(sheets, BugRow)))
     return [*sorted(written), "index.html"]

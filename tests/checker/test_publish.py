@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -149,3 +154,14 @@ def test_wrong_names_and_broken_files_are_refused_before_anything_is_written(tmp
     assert main(["report", str(tmp_path / "out"), NAME, NAME]) == 2
     assert "two of what is to be reported" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_ends_it_at_once_with_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "checker.cli", "report", str(tmp_path / "out")]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while running.poll() is None and not list(tmp_path.rglob("*.html")):  # until the workers have begun
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert (running.returncode, said) == (4, "check-strategy: interrupted before there was an answer\n")
+    assert not (tmp_path / "out" / "index.html").exists()
