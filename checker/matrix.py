@@ -68,6 +68,13 @@ def letters() -> dict[str, str]:
     return found
 
 
+def broken(cell: Cell) -> str:
+    """A cell in letters: capitals for what is violated, small ones for what is exposed, "?" for what is unknown."""
+    short = letters()
+    text = "".join(short[name] for name in cell.violated) + "".join(short[name].lower() for name in cell.exposed)
+    return text + ("?" if cell.unknown else "")
+
+
 def needed(cells: Sequence[Cell]) -> dict[str, list[str]]:
     """For each step, the machines on which something breaks without it, of those on which nothing does with it."""
     sound = holding(cells)

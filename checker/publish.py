@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from checker.bugs import Examined, examine
 from checker.catalogue import describe, load_file_strategies
-from checker.matrix import COMPLETE, Cell, matrix
+from checker.matrix import Cell, matrix
 from checker.options import absolute
 from checker.report import bug as bug_report
 from checker.report import html, structured, text
@@ -174,7 +174,7 @@ def _matrix(job: Job) -> Sheets:
     assert isinstance(strategy, Strategy)
     cells: list[Cell] = list(matrix(strategy, Scenario(sites=1), list(X86_PRESETS.values())))
     path = f"matrix/{site.stem(strategy.name)}.html"
-    complete = {cell.machine: site.broken(cell) for cell in cells if cell.without == COMPLETE}
+    complete = site.complete(cells)
     says = {name: PRESETS[name].says for name in complete}
     sheets = Sheets(job, row=MachineRow(strategy.name, path, complete))
     sheets.files[path] = site.matrix_page(strategy.name, strategy.says, cells, says)

@@ -53,3 +53,8 @@ def plural(count: int, what: str) -> str:
     digits = str(count)
     said = f"{count:,}" if len(digits) <= 15 else f"{int(digits[:3]) / 100:.1f}·10^{len(digits) - 1}"
     return f"{said} {what}{'' if count == 1 else 's'}"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

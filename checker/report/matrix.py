@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checker.matrix import COMPLETE, Cell, holding, letters, needed
+from checker.matrix import COMPLETE, Cell, broken, holding, letters, needed
 from checker.report.layout import PLAIN, Paint, fill, plural, table
 from models.protocol import Strategy
 from models.scenario import Scenario
@@ -20,9 +20,7 @@ def render(strategy: Strategy, scenario: Scenario, use_case: str, cells: Sequenc
     colours = []
     for variant in variants:
         found = [at[machine, variant] for machine in machines]
-        rows.append(
-            [f"without {variant}" if variant != COMPLETE else "complete", *(_said(cell, short) for cell in found)]
-        )
+        rows.append([f"without {variant}" if variant != COMPLETE else "complete", *map(_said, found)])
         colours.append(["", *("red" if cell.violated else "" for cell in found)])
     scope = f"{use_case}, {plural(scenario.sites, 'site')}, {plural(scenario.cpus, 'CPU')}"
     shown = {name for cell in cells for name in (*cell.violated, *cell.exposed)}
@@ -35,7 +33,7 @@ def render(strategy: Strategy, scenario: Scenario, use_case: str, cells: Sequenc
         "",
     ]
     sound = holding(cells)
-    lines += [_about(step, where, sound) for step, where in needed(cells).items()]
+    lines += [fill(about(step, where, sound), "  ", "    ") for step, where in needed(cells).items()]
     broken = [machine for machine in machines if machine not in sound]
     if broken:
         lines.append(
@@ -44,20 +42,17 @@ def render(strategy: Strategy, scenario: Scenario, use_case: str, cells: Sequenc
     return "\n".join(lines)
 
 
-def _said(cell: Cell, short: dict[str, str]) -> str:
-    if cell.impossible:
-        return "-"
-    text = "".join(short[name] for name in cell.violated) + "".join(short[name].lower() for name in cell.exposed)
-    return text + ("?" if cell.unknown else "") or "."
+def _said(cell: Cell) -> str:
+    return "-" if cell.impossible else broken(cell) or "."
 
 
-def _about(step: str, where: Sequence[str], machines: Sequence[str]) -> str:
-    """What follows for one step."""
+def about(step: str, where: Sequence[str], machines: Sequence[str]) -> str:
+    """What follows for one step, of the `machines` on which the whole holds, from those `where` it is needed."""
     if not where:
-        return fill(f"{step}: protects nothing on any of these machines", "  ", "    ")
+        return f"{step}: protects nothing on any of these machines"
     if len(where) == len(machines):
-        return fill(f"{step}: needed on all of them", "  ", "    ")
+        return f"{step}: needed on all of them"
     rest = [machine for machine in machines if machine not in where]
     if len(rest) < len(where):
-        return fill(f"{step}: needed, but protects nothing on {', '.join(rest)}", "  ", "    ")
-    return fill(f"{step}: needed on {', '.join(where)}; elsewhere it protects nothing", "  ", "    ")
+        return f"{step}: needed, but protects nothing on {', '.join(rest)}"
+    return f"{step}: needed on {', '.join(where)}; elsewhere it protects nothing"

@@ -10,7 +10,7 @@ from pathlib import Path
 from checker.proving import Proving
 from checker.report import markdown
 from checker.report.escape import tell
-from checker.report.layout import plural
+from checker.report.layout import plural, sentence
 from checker.report.markdown import block, depending, depending_lines, listed
 from checker.report.text import options_of
 from checker.verdict import EXPOSED, PROVED, VERIFIED, VIOLATED, CheckResult, PropertyVerdict
@@ -60,7 +60,7 @@ class Page:
         """The whole page; `machines` are the lines about other machines."""
         strategy = self.result.strategy
         lines = [GENERATED, "", f"# {strategy.name}", ""]
-        lines += [f"{_sentence(strategy.says)} Source: {strategy.source}."]
+        lines += [f"{sentence(strategy.says)} Source: {strategy.source}."]
         lines += [f"The model is in `models/strategies/{Path(strategy.where.file).name}`."] if self.is_shipped() else []
         lines += ["", *self.claims(), "", *self.steps(), "", *self.machine(), ""]
         lines += depending_lines([*self.lemmas(), "", *self.progress()], self.found)
@@ -252,7 +252,3 @@ def _toggles(machine: Machine) -> Iterator[tuple[str, str]]:
             value = getattr(machine, field.name)
             shown = ("on" if value else "off") if isinstance(value, bool) else value.value
             yield field.name.replace("_", "-"), shown
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

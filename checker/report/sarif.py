@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from checker.report.layout import sentence
 from checker.report.markdown import listed
 from checker.report.places import below, guilty, own
 from checker.report.text import options_of
@@ -53,8 +54,8 @@ def _driver() -> Values:
     rules = [
         {
             "id": name,
-            "shortDescription": {"text": _sentence(says)},
-            "fullDescription": {"text": _sentence(says)},
+            "shortDescription": {"text": sentence(says)},
+            "fullDescription": {"text": sentence(says)},
             "help": {"text": "Leave out each step in turn to see what it protects: check-strategy explain STRATEGY."},
             "defaultConfiguration": {"level": "error"},
         }
@@ -68,7 +69,7 @@ def _invocation(result: CheckResult) -> Values:
     found = result.exploration
     values: Values = {"executionSuccessful": found.complete, "exitCode": result.exit_status}
     if not found.complete:
-        message = {"text": _sentence(f"the search met a limit: {found.stopped}")}
+        message = {"text": sentence(f"the search met a limit: {found.stopped}")}
         values["toolExecutionNotifications"] = [{"level": "warning", "message": message}]
     return values
 
@@ -95,7 +96,7 @@ def _result(result: CheckResult, rule: int, name: str, verdict: PropertyVerdict,
         "ruleId": name,
         "ruleIndex": rule,
         "level": _LEVEL.get(verdict.verdict, "warning"),
-        "message": {"text": f"{_sentence(why)} {_sentence(f'{answer} for {listed(use_cases)}')}"},
+        "message": {"text": f"{sentence(why)} {sentence(f'{answer} for {listed(use_cases)}')}"},
         "locations": [_location(guilty(subject, trace), subject.name)],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(result, name, word, verdict.kind, use_cases)},
         "properties": {"verdict": word, "kind": verdict.kind or None, "useCases": use_cases},
@@ -123,13 +124,13 @@ def _flow(subject: Subject, trace: Trace) -> Values:
         again = " From here on, for ever." if trace.cycle and number == len(trace.steps) - trace.cycle + 1 else ""
         locations.append(
             {
-                "location": {**_location(at, step.actor), "message": {"text": _sentence(step.says) + again}},
+                "location": {**_location(at, step.actor), "message": {"text": sentence(step.says) + again}},
                 "executionOrder": number,
                 "importance": "essential" if number == len(trace.steps) else "important",
                 "state": _state(step),
             }
         )
-    return {"message": {"text": _sentence(trace.why)}, "threadFlows": [{"locations": locations}]}
+    return {"message": {"text": sentence(trace.why)}, "threadFlows": [{"locations": locations}]}
 
 
 def _state(step: TraceStep) -> Values:
@@ -156,8 +157,3 @@ def _location(place: Location, actor: str) -> Values:
         "physicalLocation": {"artifactLocation": artifact, "region": region},
         "logicalLocations": [{"name": actor}],
     }
-
-
-def _sentence(text: str) -> str:
-    """`text` with a capital letter and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

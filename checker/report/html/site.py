@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from checker.matrix import COMPLETE, Cell, holding, letters, needed
+from checker.matrix import COMPLETE, Cell, broken, holding, letters, needed
 from checker.report.html import asset, environment
+from checker.report.matrix import about
 from models.properties import PROPERTIES
 
 
@@ -73,6 +74,11 @@ class BugRow:
     difference: str
 
 
+def complete(cells: Sequence[Cell]) -> dict[str, str]:
+    """What is broken of the complete strategy on each machine."""
+    return {cell.machine: _shown(cell) for cell in cells if cell.without == COMPLETE}
+
+
 def index(strategies: Sequence[StrategyRows], machines: Sequence[MachineRow], bugs: Sequence[BugRow]) -> str:
     """The page that leads to all others."""
     return _page(
@@ -88,7 +94,7 @@ def index(strategies: Sequence[StrategyRows], machines: Sequence[MachineRow], bu
 
 def matrix_page(name: str, says: str, cells: Sequence[Cell], machines: Mapping[str, str]) -> str:
     """Machines × steps left out of one strategy; `machines` are the presets with what they assume."""
-    at = {(cell.without, cell.machine): broken(cell) for cell in cells}
+    at = {(cell.without, cell.machine): _shown(cell) for cell in cells}
     variants = list(dict.fromkeys(cell.without for cell in cells))
     return _page(
         "matrix.html",
@@ -96,8 +102,7 @@ def matrix_page(name: str, says: str, cells: Sequence[Cell], machines: Mapping[s
         says=says,
         machines=machines,
         rows=[(f"without {v}" if v else "complete", [at[v, machine] for machine in machines]) for v in variants],
-        needed={step: where for step, where in needed(cells).items() if step != COMPLETE},
-        holding=holding(cells),
+        follows=[about(step, where, holding(cells)) for step, where in needed(cells).items()],
         letters=letters(),
         properties=PROPERTIES,
     )
@@ -115,13 +120,8 @@ def prose(title: str, markdown: str, back: str) -> str:
     return _page("prose.html", title=title, back=back, body=Markup(made))
 
 
-def broken(cell: Cell) -> str:
-    """A cell of a matrix: capitals for what is violated, small letters for what is exposed, "?" for what is unknown."""
-    if cell.impossible:
-        return "–"
-    short = letters()
-    text = "".join(short[name] for name in cell.violated) + "".join(short[name].lower() for name in cell.exposed)
-    return text + ("?" if cell.unknown else "")
+def _shown(cell: Cell) -> str:
+    return "–" if cell.impossible else broken(cell)
 
 
 def stem(name: str) -> str:
