@@ -15,11 +15,15 @@ import pytest
 
 from checker import check
 from checker.cli import main
+from checker.matrix import broken, matrix
 from checker.publish import Job, publish, run, scenarios
 from checker.report import text
 from checker.report.html import site
 from checker.report.html.site import BugRow, StrategyRows
 from models.library import bugs, load, scenario_of, shipped
+from models.machines.fetch import PRESETS
+from models.protocol import Strategy
+from models.scenario import Scenario
 
 NAME = "nop-then-back"
 MINE = """\
@@ -165,3 +169,15 @@ def test_ctrl_c_ends_it_at_once_with_one_sentence(tmp_path):
     _, said = running.communicate(timeout=20)
     assert (running.returncode, said) == (4, "check-strategy: interrupted before there was an answer\n")
     assert not (tmp_path / "out" / "index.html").exists()
+
+
+def test_the_matrix_says_what_is_broken_without_each_step(folder):
+    found = Links((folder / "matrix" / f"{NAME}.html").read_text(encoding="utf-8"))
+    (head, *rows) = [[cell.strip() for cell in row] for row in found.rows]
+    column = head.index("x86-linux")
+    strategy = load(NAME)
+    assert isinstance(strategy, Strategy)
+    cells = list(matrix(strategy, Scenario(sites=1), [PRESETS["x86-linux"]]))
+    assert any(cell.violated for cell in cells)
+    told = {row[0].removeprefix("without ").replace("complete", ""): row[column] for row in rows}
+    assert told == {cell.without: broken(cell) or "✓" for cell in cells}
