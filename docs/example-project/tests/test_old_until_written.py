@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 
 from checker.testing import (
     NotEnabled,
@@ -57,7 +57,7 @@ def test_the_tail_is_not_written_before_every_cpu_has_serialised() -> None:
         run(MODEL, ["claim-old", "trap site 0", "sync-1 request", "tail site 0 begins"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=300, phases=set(Phase) - {Phase.explain})  # the schedule itself explains
 @given(interleavings(MODEL))
 def test_random_interleavings_break_nothing(schedule: Schedule) -> None:
     assert not schedule.violated
