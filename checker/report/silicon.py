@@ -64,11 +64,7 @@ class Answer:
     @property
     def waits(self) -> set[str]:
         """The steps at which the patcher waited in vain."""
-        return {
-            found.allowed.table.operations[found.observation.waits].label
-            for _, found in self.asked
-            if found.observation.waits >= 0
-        }
+        return {found.waits for _, found in self.asked if found.waits}
 
 
 def broken_words(breaks: Mapping[tuple[str, str], int]) -> str:
@@ -158,7 +154,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                     }
                     for torn in o.torn
                 ],
-                "waits": o.waits,
+                "waits": found.waits,
             }
         )
     return {
@@ -192,8 +188,8 @@ def variants_text(found: Sequence[Variant]) -> str:
                 reasons.setdefault(failure.why, []).append(f"{name}: {broken}")
         if variant.waits:
             notes.append(f"{name}: the patcher waits in vain at {variant.waits}")
-        if variant.forbidden:
-            notes.append(f"{name}: {variant.forbidden:,} executions are NOT ALLOWED by the machine")
+        if variant.not_allowed:
+            notes.append(f"{name}: {variant.not_allowed:,} executions are NOT ALLOWED by the machine")
     notes += [f"not seen, as it {why}: {'; '.join(which)}" for why, which in reasons.items()]
     return "\n".join([found[0].strategy, "", table(rows), *(fill(note, "  ", "    ") for note in notes)])
 

@@ -37,7 +37,7 @@ class Variant:
     failures: list[Failure] = field(default_factory=list)
     executions: int = 0
     trials: int = 0
-    forbidden: int = 0
+    not_allowed: int = 0
     waits: str = ""  # the step at which the patcher waited in vain
 
 
@@ -79,9 +79,8 @@ def _variant(name: str, label: str, questions: Sequence[Question], found: Sequen
     for comparison in found:
         variant.executions += comparison.observation.executions
         variant.trials += comparison.observation.trials
-        variant.forbidden += comparison.forbidden
-        if comparison.observation.waits >= 0:
-            variant.waits = comparison.allowed.table.operations[comparison.observation.waits].label
+        variant.not_allowed += comparison.forbidden
+        variant.waits = comparison.waits or variant.waits
     return variant
 
 

@@ -112,7 +112,7 @@ def _broken(cpus: list[int], scenario: Scenario, settings: list[Setting], option
             print(report.variants_text(found), end="\n\n", flush=True)
     if options.json != "-":
         print(report.variants_summary(made), end="\n\n")
-    status = VIOLATION if any(variant.forbidden for variant in made) else HOLDS
+    status = VIOLATION if any(variant.not_allowed for variant in made) else HOLDS
     return _finish(options, {"variants": [report.variant_json(variant) for variant in made]}, status)
 
 

@@ -95,6 +95,12 @@ class Comparison:
             found += outcome.breaks
         return found
 
+    @property
+    def waits(self) -> str:
+        """The step at which the patcher waited in vain, or ""."""
+        number = self.observation.waits
+        return self.allowed.table.operations[number].label if number >= 0 else ""
+
 
 def compare(allowed: Allowed, observation: Observation) -> Comparison:
     """Every execution of `observation` against what `allowed` allows."""

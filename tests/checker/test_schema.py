@@ -16,12 +16,15 @@ from referencing import Registry, Resource
 
 from checker.cli import _parser, main
 from checker.report.files import SCHEMA
+from checker.report.silicon import Answer, answer_json
+from checker.silicon.compare import compare
+from checker.silicon.machine import cpus, host
 from models.properties import PROPERTIES
 from models.protocol import USE_CASES
+from tests.silicon.small import on_silicon, question, writing
 
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = ("--cpus", "1", "--sites", "1")
-MEASURES = ("silicon",)  # what one CPU did: no answer about a model, and no form that is promised
 SHARED = "answer"  # what `check` writes, which other answers add members to
 
 ANSWERS = {
@@ -51,6 +54,8 @@ ANSWERS = {
     "list": ("list",),
     "list of one kind": ("list", "bugs"),
 }
+MEASURED = sorted((DOCS / "silicon").glob("*.json"))  # answers of `silicon`, as machines gave them
+HERE = (*SMALL[2:], "--align", "within-8", "--executions", "2000", "--max-seconds", "1")
 
 
 def schemas() -> dict[str, Any]:
@@ -108,6 +113,43 @@ def test_an_answer_is_what_its_schema_says_and_has_no_other_member(
         assert [f"{'/'.join(map(str, e.absolute_path))}: {e.message[:300]}" for e in wrong] == []
 
 
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_a_measurement_is_what_its_schema_says(path: Path) -> None:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for close in (False, True):
+        wrong = validator("silicon", close).iter_errors(found)
+        assert [f"{'/'.join(map(str, e.absolute_path))}: {e.message[:300]}" for e in wrong] == []
+
+
+@on_silicon
+@pytest.mark.parametrize("words", [("nop-then-back",), ("text-poke-batch", "--without", "sync-1", "--stores", "bytes")])
+def test_what_this_machine_answers_is_what_the_schema_says(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(("silicon", *words, *HERE), "", capsys)
+    assert validator("silicon", close=True).is_valid(found)
+    assert validator("silicon").is_valid({**found, "survey": {}}) is False, "one kind of answer at a time"
+
+
+@on_silicon
+def test_what_is_torn_is_what_the_schema_says() -> None:
+    """The harness stores half a displacement where the model, of whole instructions, knows of none."""
+    wrong, right = question(writing((1, 3)), sites=2), question(writing((1, 5)), sites=2, on="x86-coherent")
+    found = compare(right.allowed(), wrong.ask(cpus(), 2000, 1).observation)
+    said = answer_json(Answer("half", [(right, found)], 1))
+    whole = {"schema": SCHEMA, "host": host().facts, "command": "c", "date": "2026-01-01", "strategies": [said]}
+    assert said["allowed_by"] and all(
+        one for run in said["runs"] for one in (run["torn"], run["outcomes"][-1]["where"])
+    )
+    assert validator("silicon", close=True).is_valid(whole)
+    damage(fullest(whole), validator("silicon"))
+
+
+def test_the_measurements_are_of_every_kind() -> None:
+    kinds = {kind for path in MEASURED for kind in json.loads(path.read_text(encoding="utf-8"))}
+    assert {"strategies", "variants", "survey"} <= kinds
+
+
 def test_the_answers_above_are_of_every_kind(program: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Else the claim above would say little."""
     checks = [
@@ -131,16 +173,40 @@ def places(value: Any) -> Iterator[Any]:
         yield from places(value[0])
 
 
-FREE = ("changes", "bytes", "untested")  # objects whose members are names of the model's
+FREE = (
+    "changes",
+    "bytes",
+    "untested",
+    "allowed",
+    "allowed_by",
+    "not_allowed",
+    "too_wide",
+)  # members are names
 
 
 @pytest.mark.parametrize(
     "case", ["violated and exposed", "a program", "prove more", "explain", "matrix", "catalogue", "diff"]
 )
 def test_a_damaged_answer_is_refused(case: str, program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    damage(answer(ANSWERS[case], program, capsys), validator(schema_of(ANSWERS[case])))
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_a_damaged_measurement_is_refused(path: Path) -> None:
+    damage(fullest(json.loads(path.read_text(encoding="utf-8"))), validator("silicon"))
+
+
+def fullest(value: Any) -> Any:
+    """The same with one element of each array of objects or arrays: the one that says most."""
+    if isinstance(value, dict):
+        return {key: fullest(inner) for key, inner in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
+        return [max(map(fullest, value), key=lambda one: len(json.dumps(one)))]
+    return value
+
+
+def damage(whole: Any, check: Draft202012Validator) -> None:
     """Every member is taken away in turn, and given a value of a type that no member has."""
-    whole = answer(ANSWERS[case], program, capsys)
-    check = validator(schema_of(ANSWERS[case]))
     count = len(list(places(whole)))
     tried = 0
     for number in range(count):
@@ -188,7 +254,7 @@ def test_a_member_that_no_schema_names_is_seen(program: str, capsys: pytest.Capt
 def test_there_is_a_schema_for_each_command_that_writes_json() -> None:
     (commands,) = (a.choices for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
     writing = [name for name, parser in commands.items() if "--json" in parser._option_string_actions]
-    assert set(schemas()) == {f"{name}-{SCHEMA}.json" for name in writing if name not in MEASURES}
+    assert set(schemas()) == {f"{name}-{SCHEMA}.json" for name in writing}
 
 
 @pytest.mark.parametrize("name", schemas())

@@ -125,7 +125,7 @@ def test_broken_variants_are_predicted_and_counted(monkeypatch: pytest.MonkeyPat
     assert next(iter(by_label)) == "" and not by_label[""].failures
     predicted = {label: {f.property for f in v.failures} for label, v in by_label.items()}
     assert predicted["claim"] == {CLAIMED} and TORN in predicted["sync-2"] and BACK in predicted["sync-1"]
-    assert not any(variant.forbidden for variant in found)
+    assert not any(variant.not_allowed for variant in found)
     assert by_label["release"].waits == "wait-handlers"
     text = report.variants_text(found)
     assert "(complete)" in text and all(len(line) <= 80 for line in text.splitlines())

@@ -155,7 +155,7 @@ def test_collected_data_has_the_questions_and_answers_of_today(path: Path) -> No
 def test_nor_does_any_strategy_that_was_run(path: Path) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     runs = [outcome for a in values.get("strategies", []) for run in a["runs"] for outcome in run["outcomes"]]
-    forbidden = [outcome["not_allowed"] for outcome in runs] + [v["forbidden"] for v in values.get("variants", [])]
+    forbidden = [outcome["not_allowed"] for outcome in runs] + [v["not_allowed"] for v in values.get("variants", [])]
     assert forbidden and not any(forbidden)
 
 
