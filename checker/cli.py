@@ -299,7 +299,7 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files (whole or not at all; - is standard output, with nothing else on it)")
     for option, output in OUTPUTS.items():
         group.add_argument(f"--{option}", metavar="FILE", help=output.says)
-    group.add_argument("--graph", choices=GRAPHS, default="auto", help="what --dot and --svg draw (default: by size)")
+    group.add_argument("--graph", choices=GRAPHS, help="what --dot and --svg draw (default auto: by size)")
 
 
 def _common_options(parser: argparse.ArgumentParser) -> None:

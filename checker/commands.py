@@ -28,9 +28,16 @@ from checker.options import (
 
 
 def run_check(options: Any) -> int:
-    from checker.outputs import refuse_outputs, refuse_shared_targets, takes_standard_output, write_outputs
+    from checker.outputs import (
+        refuse_outputs,
+        refuse_shared_targets,
+        refuse_without_output,
+        takes_standard_output,
+        write_outputs,
+    )
 
     refuse_shared_targets(options)
+    refuse_without_output(options)
     if options.watch:
         from checker.watch import watch
 

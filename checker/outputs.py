@@ -15,7 +15,7 @@ class Output:
     """One kind of file. `module` has `render(result, name) -> str`; `name` is what the user called the strategy.
 
     Imported only when the option is given, so that a check pays for no other. `takes`: options of the command that
-    `render` gets, too, by name.
+    `render` gets, too, by name; None where the user gave none.
     """
 
     module: str
@@ -86,6 +86,16 @@ def refuse_outputs(options: Any, but: Collection[str], why: str) -> None:
     for option in _targets(options):
         if option not in but:
             raise UsageError(f"--{option} {why}")
+
+
+def refuse_without_output(options: Any) -> None:
+    """Raises UsageError where an option says how to write a file that was not asked for."""
+    from checker.options import UsageError
+
+    for option in {taken for output in OUTPUTS.values() for taken in output.takes if getattr(options, taken)}:
+        users = [name for name, output in OUTPUTS.items() if option in output.takes]
+        if not any(getattr(options, name) for name in users):
+            raise UsageError(f"--{option} needs {' or '.join(f'--{name} FILE' for name in users)}")
 
 
 def _targets(options: Any) -> dict[str, str]:

@@ -16,9 +16,9 @@ INK, PAPER, QUIET = "#1f2328", "#ffffff", "#57606a"
 LIT, LIT_FILL, END_FILL, START_FILL, FILL = "#cf222e", "#fff1e5", "#ffcecb", "#dafbe1", "#f6f8fa"
 
 
-def render(result: CheckResult, name: str, graph: str = AUTO) -> str:
+def render(result: CheckResult, name: str, graph: str | None = None) -> str:
     """The graph that was asked for. Raises UsageError for a whole that is too large."""
-    return to_dot(picture(result, graph))
+    return to_dot(picture(result, graph or AUTO))
 
 
 def to_dot(shown: Picture) -> str:

@@ -33,12 +33,12 @@ class GraphvizError(Exception):
     """Graphviz is there, but gives no picture; the message says why."""
 
 
-def render(result: CheckResult, name: str, graph: str = AUTO) -> str:
+def render(result: CheckResult, name: str, graph: str | None = None) -> str:
     """The graph that was asked for, as a file. Raises UsageError for a whole that is too large.
 
     Where Graphviz fails, standard error says why, and the picture is laid out without it.
     """
-    shown = picture(result, graph)
+    shown = picture(result, graph or AUTO)
     drawn = ""
     if shutil.which("dot"):
         try:

@@ -454,6 +454,14 @@ def test_the_command_refuses_with_the_number(tmp_path: Path, capsys: pytest.Capt
     assert "has 24,667 states" in capsys.readouterr().err and not target.exists()
 
 
+def test_which_graph_is_nothing_without_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["nop-then-back", "--graph", "quotient", "--html", str(tmp_path / "page.html")]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.err == "check-strategy: --graph needs --dot FILE or --svg FILE\n" and not said.out
+    assert not list(tmp_path.iterdir())
+
+
 def fake_dot(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir(exist_ok=True)
     program = folder / "dot"
