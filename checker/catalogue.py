@@ -11,6 +11,7 @@ from checker.search.result import Limits
 from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResult, check
 from checker.workers import workers
 from models.library import is_path, load, load_file, scenario_of, shipped
+from models.machines.fetch import X86_LINUX
 from models.model import Subject
 from models.properties import is_required
 from models.protocol import Expect, Strategy
@@ -67,8 +68,9 @@ def describe(expect: Expect, strategy: Subject) -> str:
         parts, size = [], f"{expect.cpus} CPUs"
     if expect.rounds != 1:
         parts.append(f"{expect.rounds} rounds")
-    if expect.machine != "x86-linux":
-        parts.append(expect.machine)
+    machine = scenario_of(strategy, expect).machine
+    if machine != X86_LINUX:
+        parts.append(machine.name)
     parts += [f"without {label}" for label in expect.without]
     parts += [word for word, on in (("preempt", expect.preempt), ("nmi", expect.nmi)) if on]
     return ", ".join([*parts, size])

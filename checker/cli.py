@@ -236,9 +236,11 @@ def _seconds(text: str) -> float:
 def _scenario_options(parser: argparse.ArgumentParser, machines: bool = False) -> None:
     group = parser.add_argument_group("scenario")
     if machines:
-        group.add_argument("--machine", action="append", help="once, or twice for two machines (default x86-linux)")
+        group.add_argument("--machine", action="append", help="once, or twice for two machines")
     else:
-        group.add_argument("--machine", default="x86-linux", help="preset, or preset,toggle=value (default x86-linux)")
+        group.add_argument(
+            "--machine", help="preset, or preset,toggle=value (default: x86-linux, of other architectures the first)"
+        )
     group.add_argument("--use-case", choices=("livepatch", "tracing"), help="only this one (default: all)")
     group.add_argument("--transition", metavar="OLD:NEW", help="call:call (default), nop:call, call:nop")
     group.add_argument("--rounds", type=_positive, help="updates, one after the other (default 1)")

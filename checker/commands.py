@@ -43,11 +43,11 @@ def run_check(options: Any) -> int:
 
         return watch(options)
     strategy = load_strategy(options.strategy)
-    scenario = scenario_of(options, options.machine)
+    scenario = scenario_of(options, strategy, options.machine)
     if options.expected:
-        from models.scenario import Scenario
+        from models.scenario import usual
 
-        if scenario != Scenario() or options.use_case or options.keep_generated:
+        if scenario != usual(strategy.isa) or options.use_case or options.keep_generated:
             raise UsageError("--expected takes the scenarios from the file: no other option chooses one")
         refuse_outputs(options, ("json", "junit"), "is about one check; --expected makes several")
         return _compared([options.strategy], options, with_bugs=False)
@@ -232,12 +232,14 @@ def _expected(names: Sequence[str], options: Any, quiet: bool) -> tuple[int, lis
 def run_diff(options: Any) -> int:
     from checker.report import files, layout, structured, text
 
-    machines = options.machine or ["x86-linux"]
+    machines = options.machine or [""]
     names = options.strategies
     if len(names) > 2 or len(machines) > 2 or len(names) * len(machines) < 2:
         raise UsageError("diff compares two: two strategies, or one strategy and two --machine")
     sides = [(names[0], machines[0]), (names[-1], machines[-1])]
-    results = [checked(load_strategy(name), scenario_of(options, machine), options) for name, machine in sides]
+    subjects = [load_strategy(name) for name, _ in sides]
+    scenarios = [scenario_of(options, s, machine) for s, (_, machine) in zip(subjects, sides, strict=True)]
+    results = [checked(s, scenario, options) for s, scenario in zip(subjects, scenarios, strict=True)]
     titles = [f"{name} on {machine}" if len(machines) == 2 else name for name, machine in sides]
     rows = [["use case", "property", *titles]]
     for a, b in zip(results[0].results, results[1].results, strict=True):
@@ -273,7 +275,8 @@ def run_export(options: Any) -> int:
     from checker.report.files import write_atomically
     from models.compose import compose
 
-    system = compose(load_strategy(options.strategy), scenario_of(options, options.machine)).system
+    strategy = load_strategy(options.strategy)
+    system = compose(strategy, scenario_of(options, strategy, options.machine)).system
     try:
         if options.to == "promela":
             from checker.export.promela import promela

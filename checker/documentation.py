@@ -10,6 +10,7 @@ from pathlib import Path
 
 from checker.report import markdown, reference
 from checker.report.files import write_atomically
+from checker.report.layout import named
 from checker.report.markdown import depending, independent
 from checker.report.page import GENERATED, Page, is_found, proof_of
 from checker.verdict import EXPOSED, PROVED, VIOLATED, CheckResult, check
@@ -218,8 +219,7 @@ def _summary(result: CheckResult) -> tuple[str, str]:
     for name, found in verdicts.items():
         for use_case, v in found:
             if v.verdict in (VIOLATED, EXPOSED):
-                kind = f" ({v.kind})" if v.kind and v.kind != name else ""
-                broken.setdefault(f"{name}{kind} {v.verdict}", []).append(use_case)
+                broken.setdefault(f"{named(name, v.kind)} {v.verdict}", []).append(use_case)
     said = [
         what if len(use_cases) == len(result.results) else f"{what} for {markdown.listed(use_cases)}"
         for what, use_cases in broken.items()

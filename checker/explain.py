@@ -1,4 +1,4 @@
-"""Which steps carry load: the strategy without each of its steps in turn, what breaks, and which lemma falls first."""
+"""Which steps carry load: a strategy or program without each step in turn, what breaks, and which lemma falls first."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from checker.carried import Carrier
 from checker.search.engine import Engine
 from checker.search.result import INTERRUPTED, Limits, Report
 from checker.trace import Narrator, Trace, path_of
-from checker.verdict import UNKNOWN, CheckResult, Violation, check
-from models.compose import StrategyModel, of_strategy
-from models.plan import plan
+from checker.verdict import UNKNOWN, CheckResult, Violation, check, untested
+from models.compose import StrategyModel, compose, of_strategy
+from models.model import Subject
 from models.properties import COMPLETES
-from models.protocol import Strategy
 from models.scenario import Scenario
 from models.system.evaluate import Evaluator, State, members_of
 from proofs.induction import variables
@@ -43,16 +42,18 @@ class Falls:
 
 @dataclass(frozen=True)
 class Omission:
-    """The strategy without one step.
+    """A strategy or program without one step.
 
-    `violations`: what is violated that was not with it; safety before progress, short before long. `falls`: what becomes
-    of the lemmas on the first trace; None where nothing breaks, and where there is no proof in written lemmas.
+    `violations`: what is violated that was not with it; safety before progress, short before long. `untested`: where there
+    are none, the required properties that nothing puts to the test any more. `falls`: what becomes of the lemmas on the
+    first trace; None where nothing breaks, and where there is no proof in written lemmas.
     """
 
     label: str
     line: str
     violations: tuple[Violation, ...]
     result: CheckResult
+    untested: tuple[str, ...] = ()
     falls: Falls | None = None
 
     @property
@@ -64,19 +65,13 @@ class Omission:
         return any(v.verdict == UNKNOWN for r in self.result.results for v in r.verdicts)
 
     @property
-    def untested(self) -> tuple[str, ...]:
-        """The required properties that hold without the step only because nothing puts them to the test any more."""
-        verdicts = [v for r in self.result.results for v in r.verdicts]
-        return () if self.violations else tuple(v.property for v in verdicts if v.required and v.vacuous)
-
-    @property
     def redundant(self) -> bool:
         """Whether it is certain that nothing more breaks without the step, and not for want of a test."""
         return not (self.violations or self.inconclusive or self.untested)
 
 
 def omissions(
-    strategy: Strategy,
+    subject: Subject,
     scenario: Scenario,
     use_case: str = "livepatch",
     limits: Limits | None = None,
@@ -85,22 +80,22 @@ def omissions(
     whole: CheckResult | None = None,
     report: Report | None = None,
 ) -> Iterator[Omission]:
-    """Check `strategy` without each labelled step of its own; `known` is broken already, and does not count.
+    """Check `subject` without each labelled step of its own; `known` is broken already, and does not count.
 
-    `whole`: the strategy with all its steps, whose lemmas are followed where it is proved. Raises ModelError.
+    `whole`: the result with all steps, whose lemmas are followed where it is proved. Raises ModelError.
     """
-    made = plan(strategy, scenario)
-    lines = {p.label: str(p.step.where) for p in reversed(made.steps)}
+    complete = whole.model if whole else compose(subject, scenario)
     lemmas = written_lemmas(whole) if whole else ()
-    for label in made.labels:
+    for label, line in complete.labels.items():
         changed = replace(scenario, without=scenario.without | {label})
-        result = check(strategy, changed, use_case=use_case, engine=engine, limits=limits, report=report)
+        result = check(subject, changed, use_case=use_case, engine=engine, limits=limits, report=report)
         new = [v for v in result.violations if (v.verdict.property, v.verdict.kind) not in known]
         new.sort(key=lambda v: (v.verdict.property == COMPLETES, len(v.trace.steps)))
         falls = None
         if whole and lemmas and new:
             falls = follow(of_strategy(whole.model), lemmas, of_strategy(result.model), new[0].trace)
-        yield Omission(label, lines[label], tuple(new), result, falls)
+        idle = () if new else untested(result, complete)
+        yield Omission(label, str(line), tuple(new), result, idle, falls)
         if result.exploration.stopped == INTERRUPTED:
             return
 

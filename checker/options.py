@@ -79,11 +79,12 @@ def machine_of(name: str) -> Any:
         raise UsageError(f"{error.message}{hint}") from None
 
 
-def scenario_of(options: Any, machine: str) -> Any:
-    from models.scenario import Scenario
+def scenario_of(options: Any, subject: Any, machine: str | None) -> Any:
+    """The scenario that the options ask for; where no machine is named, on the usual one for this strategy or program."""
+    from models.scenario import Scenario, usual
 
     return Scenario(
-        machine=machine_of(machine),
+        machine=machine_of(machine) if machine else usual(subject.isa).machine,
         transition=options.transition,
         rounds=options.rounds,
         cpus=options.cpus,

@@ -27,7 +27,7 @@ from models.library import bugs, is_path, load, scenario_of, shipped
 from models.machines.fetch import PRESETS, X86_PRESETS
 from models.model import Subject
 from models.protocol import Strategy
-from models.scenario import Scenario
+from models.scenario import Scenario, usual
 from models.system.errors import ScenarioError
 
 Row = TypeVar("Row", StrategyRows, MachineRow, BugRow)
@@ -96,7 +96,7 @@ def _jobs(names: Sequence[str]) -> Iterator[Job]:
 
 def scenarios(subject: Subject) -> dict[str, Scenario]:
     """The default scenario, and the others that it declares something of, by what is unusual about them."""
-    found = {"": Scenario()}
+    found = {"": usual(subject.isa)}
     for expect in subject.expects:
         scenario = scenario_of(subject, expect)
         if scenario not in found.values() and not _is_default(subject, scenario):
@@ -107,7 +107,8 @@ def scenarios(subject: Subject) -> dict[str, Scenario]:
 def _is_default(subject: Subject, scenario: Scenario) -> bool:
     """Whether a scenario only says what is so anyway."""
     own = not isinstance(subject, Strategy) or bool(subject.rounds)
-    return scenario == (Scenario() if own else replace(Scenario(), transition="call:call", rounds=1))
+    plain = usual(subject.isa)
+    return scenario == (plain if own else replace(plain, transition="call:call", rounds=1))
 
 
 def run(job: Job) -> Sheets:

@@ -10,7 +10,7 @@ from typing import Any
 
 from checker.report.files import SCHEMA
 from checker.report.structured import step_to_json, trace_to_json
-from checker.search.progress import CANNOT_FINISH, MAY_GO_ON, MAY_REST
+from checker.search.progress import unfinished
 from checker.search.result import Path as Path_
 from checker.search.result import Taken
 from checker.trace import Narrator, ReplayError, Trace
@@ -123,11 +123,15 @@ def _ended(where: str, narrator: Narrator, recorded: dict[str, Any], taken: tupl
     name, kind = recorded.get("property"), recorded.get("kind") or ""
     states = narrator.follow(taken)
     cycle, rests = recorded.get("cycle"), recorded.get("rests")
-    reason: Mark | Invariant | str | None = None
+    if type(cycle) is not int or not 0 <= cycle <= len(taken) or type(rests) is not bool:
+        raise TraceFileError(f"{where}: no cycle of {cycle} steps ends there")
     if name != COMPLETES and (cycle or rests):
         raise TraceFileError(f"{where}: only a trace of {COMPLETES} has a cycle or rests")
+    path = Path_(taken, cycle, rests)
+    reason: Mark | Invariant | str | None = None
     if name == COMPLETES:
-        reason = {"deadlock": CANNOT_FINISH, "lasso": MAY_REST if rests else MAY_GO_ON}.get(kind)
+        if narrator.system.progress and kind == ("lasso" if cycle or rests else "deadlock"):
+            reason = unfinished(narrator.system, path)
     else:
         broken: list[Mark | Invariant] = [*narrator.evaluator.broken(states[-1])]
         if taken:
@@ -138,10 +142,8 @@ def _ended(where: str, narrator: Narrator, recorded: dict[str, Any], taken: tupl
         reason = matching[0] if matching else None
     if reason is None:
         raise TraceFileError(f"{where}: {name} ({kind}) is not broken after it, as the file says")
-    if type(cycle) is not int or not 0 <= cycle <= len(taken) or type(rests) is not bool:
-        raise TraceFileError(f"{where}: no cycle of {cycle} steps ends there")
     try:
-        told = narrator.tell(Path_(taken, cycle, rests), reason, str(name), kind)
+        told = narrator.tell(path, reason, str(name), kind)
     except ReplayError as error:
         raise TraceFileError(f"{where}: {error.message}") from error
     found = trace_to_json(told)

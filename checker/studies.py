@@ -26,10 +26,9 @@ def run_explain(options: Any) -> int:
     from checker.explain import omissions
     from checker.report import files
     from checker.report.explain import Explained, render, to_json
-    from models.plan import plan
 
     strategy = _strategy_of(options.strategy)
-    scenario = scenario_of(options, options.machine)
+    scenario = scenario_of(options, strategy, options.machine)
     use_case = options.use_case or "livepatch"
     whole = checked(strategy, scenario, options, proof=True)
     known = frozenset((v.verdict.property, v.verdict.kind) for v in whole.violations if v.use_case == use_case)
@@ -39,7 +38,7 @@ def run_explain(options: Any) -> int:
             made = omissions(
                 strategy, scenario, use_case, limits_of(options), known, engine_of(options), whole, progress
             )
-            steps = list(progress.counted(made, "without step", len(plan(strategy, scenario).labels)))
+            steps = list(progress.counted(made, "without step", len(whole.model.labels)))
     found = Explained(options.strategy, whole, use_case, known, steps)
     if options.json != "-":
         print(render(found, paint_of()))
@@ -65,25 +64,24 @@ def _strategy_of(name: str) -> Any:
 def run_matrix(options: Any) -> int:
     from dataclasses import asdict
 
-    from checker.matrix import matrix
+    from checker.matrix import complete_model, matrix
     from checker.report import files
     from checker.report.matrix import render
-    from models.machines.fetch import X86_PRESETS
-    from models.plan import plan
+    from models.machines.fetch import presets_of
 
     strategy = load_strategy(options.strategy)
-    scenario = scenario_of(options, "x86-linux")
-    machines = [machine_of(name) for name in options.machine or X86_PRESETS]
-    use_case = options.use_case or "livepatch"
+    scenario = scenario_of(options, strategy, None)
+    machines = [machine_of(name) for name in options.machine or presets_of(strategy.isa)]
+    use_case, model = options.use_case or "livepatch", complete_model(strategy, scenario)
     with Progress(limits_of(options)) as progress:
         made = matrix(strategy, scenario, machines, use_case, limits_of(options), engine_of(options), progress)
-        count = len(machines) * (1 + len(plan(strategy, scenario).labels))
+        count = len(machines) * (1 + len(model.labels))
         cells = list(progress.counted(made, "cell", count))
     if options.json:
         values = {"schema": files.SCHEMA, "strategy": strategy.name, "use_case": use_case, "sites": scenario.sites}
         files.write({**values, "cells": [asdict(cell) for cell in cells]}, options.json)
     if options.json != "-":
-        print(render(strategy, scenario, use_case, cells, paint_of()))
+        print(render(strategy.name, model.size, use_case, cells, paint_of()))
     return INCONCLUSIVE if any(cell.unknown for cell in cells) else HOLDS
 
 
@@ -118,7 +116,7 @@ def run_prove(options: Any) -> int:
     if options.recheck and not options.certificate:
         raise UsageError("--recheck is about a certificate: say with --certificate where to write it")
     strategy = load_strategy(options.strategy)
-    scenario = scenario_of(options, options.machine)
+    scenario = scenario_of(options, strategy, options.machine)
     result = checked(strategy, scenario, options, proof=True)
     tried = result.proving.tried if result.proving else None
     proof = tried.proof if tried else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -214,9 +214,10 @@ def model_of(strategy: Checkable, **scenario: Any) -> Model:
     `scenario`: fields of a Scenario, as for `assert_holds`. Raises what `assert_holds` raises, but AssertionError.
     """
     from models.compose import compose
-    from models.scenario import Scenario
+    from models.scenario import usual
 
-    return compose(_loaded(strategy), Scenario(**_fields(scenario)))
+    subject = _loaded(strategy)
+    return compose(subject, replace(usual(subject.isa), **_fields(scenario)))
 
 
 def run(model: Model, names: Iterable[str]) -> Schedule:

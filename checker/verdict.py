@@ -24,7 +24,7 @@ from models.properties import (
     is_required,
 )
 from models.protocol import USE_CASES
-from models.scenario import Scenario
+from models.scenario import Scenario, usual
 from models.system.errors import ModelError
 from models.system.system import Invariant, Mark
 
@@ -136,6 +136,16 @@ class CheckResult:
         raise KeyError(use_case)
 
 
+def untested(result: CheckResult, complete: Model) -> tuple[str, ...]:
+    """The required properties that nothing puts to the test in `result`, whose model is `complete` without some steps.
+
+    Also those about which only what is left out claimed something.
+    """
+    verdicts = [v for found in result.results for v in found.verdicts if v.required]
+    lost = {v.property for v in verdicts if complete.claims(v.property) and not result.model.claims(v.property)}
+    return tuple(dict.fromkeys(v.property for v in verdicts if v.vacuous or v.property in lost))
+
+
 def check(
     strategy: Subject | str,
     scenario: Scenario | None = None,
@@ -163,7 +173,7 @@ def check(
         strategy = load(strategy)
     if use_case is not None and use_case not in USE_CASES:
         raise ModelError(f"unknown use case “{use_case}”; there are {', '.join(USE_CASES)}")
-    scenario = replace(scenario or Scenario(), **changes)  # type: ignore[arg-type]
+    scenario = replace(scenario or usual(strategy.isa), **changes)  # type: ignore[arg-type]
     model = compose(strategy, scenario)
     try:
         answer = search(model.system, engine or Engine(), limits or Limits(), report)

@@ -56,10 +56,10 @@ def watch(options: Any) -> int:
 
 def _once(options: Any, watched: _Files, last: CheckResult | None) -> tuple[int, CheckResult | None]:
     """One check and what is to be said of it: all at first, then what is different from the `last` that was finished."""
-    scenario = scenario_of(options, options.machine)
     try:
         with watched.loading():
             strategy = load_strategy(options.strategy)
+        scenario = scenario_of(options, strategy, options.machine)
         result: CheckResult = checked(strategy, scenario, options, options.proof == "on")
     except ModelError as error:
         watched.add_folder()

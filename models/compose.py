@@ -91,6 +91,11 @@ class StrategyModel(Model):
             "NMIs" if self.scenario.nmi else "no NMI",
         ]
 
+    @property
+    def labels(self) -> Mapping[str, Location]:
+        first = {p.label: p.step.where for p in reversed(self.plan.steps)}
+        return {label: first[label] for label in self.plan.labels}
+
     def facts(self) -> dict[str, object]:
         scenario = self.scenario
         return {

@@ -6,7 +6,7 @@ and views, `threads.py` says; this file only knows how steps follow each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.code import Entry
@@ -15,17 +15,14 @@ from models.program import (
     Atomic,
     Body,
     Check,
-    Choose,
     Code,
     Execute,
     Finish,
-    If,
     Inside,
     Interrupt,
     Note,
     Section,
     Thread,
-    While,
 )
 from models.protocol import Step
 from models.system.errors import Location, ModelError
@@ -171,32 +168,6 @@ class Flow:
             for edge in [e for e in self.edges if e.source is start.node]:
                 self.edges.append(replace(edge, source=joint))
         return Target(joint)
-
-
-def substeps(step: Step) -> Iterator[Body]:
-    """The lists of steps inside a step."""
-    match step:
-        case If(then=then, otherwise=otherwise):
-            yield from (then, otherwise)
-        case While(body=body) | Inside(body=body) | Section(body=body):
-            yield body
-        case Choose(branches=branches):
-            yield from branches
-        case AnyOrder(steps=steps):
-            yield steps
-        case Interrupt(handler=handler):
-            yield handler
-        case Execute(then=then, trap=trap):
-            yield from then.values()
-            yield trap or ()
-
-
-def all_steps(body: Body) -> Iterator[Step]:
-    """Every step of a body, at any depth, in the order of the text."""
-    for step in body:
-        yield step
-        for inner in substeps(step):
-            yield from all_steps(inner)
 
 
 def words_in(step: Step) -> list[Read]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from models.machines.fetch import machine
+from models.machines.fetch import first_of, machine
 from models.properties import PROPERTIES
 from models.protocol import USE_CASES, Expect, Strategy
 from models.scenario import Scenario
@@ -117,7 +117,7 @@ def scenario_of(subject: Subject, expect: Expect) -> Scenario:
     """The scenario that an expectation speaks of. Raises ScenarioError."""
     own = not isinstance(subject, Strategy) or bool(subject.rounds)
     return Scenario(
-        machine=machine(expect.machine),
+        machine=machine(expect.machine) if expect.machine else first_of(subject.isa),
         transition=None if own else expect.transition,
         rounds=None if own else expect.rounds,
         cpus=expect.cpus,

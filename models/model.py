@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from models.machines.isa import Isa
 from models.machines.views import Fetchable, Value, View
 from models.protocol import Expect
 from models.scenario import Scenario
@@ -27,6 +28,8 @@ class Subject(Protocol):
     def source(self) -> str: ...
     @property
     def expects(self) -> Sequence[Expect]: ...
+    @property
+    def isa(self) -> Isa: ...
     @property
     def where(self) -> Location: ...
 
@@ -87,9 +90,18 @@ class Model(ABC):
     def circumstances(self) -> list[str]:
         """What the verdicts apply to, in a few words each."""
 
+    @property
+    @abstractmethod
+    def labels(self) -> Mapping[str, Location]:
+        """The steps that can be left out, in order, and where each stands (first). What is only claimed is none of them."""
+
     @abstractmethod
     def facts(self) -> dict[str, object]:
         """The same for machines (see docs/json.md)."""
+
+    def claims(self, name: str) -> bool:
+        """Whether it says anything about a property; a strategy does of each."""
+        return True
 
     @abstractmethod
     def trivial(self, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.code import Entry, RegionText
-from models.flow import all_steps, words_in
+from models.flow import words_in
 from models.machines.isa import Isa
 from models.machines.views import Text, View, make_view
 from models.program import (
@@ -24,6 +24,7 @@ from models.program import (
     WaitForTasks,
     While,
     Write,
+    all_steps,
 )
 from models.program import Await as _Await
 from models.protocol import Step

@@ -11,10 +11,11 @@ each other. A condition may read several words: that is one moment, so use sever
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.assembly import Asm
+from models.machines.isa import Isa
 from models.protocol import Expect, Sync, WaitForReaders, WaitForTasks
 from models.protocol import Step as _Step
 from models.system.errors import Location, ModelError, caller
@@ -473,3 +474,39 @@ class Program:
     def many(self) -> Thread | None:
         """The thread of which there are many, if there is one."""
         return next((thread for thread in self.threads if thread.many), None)
+
+    @property
+    def isa(self) -> Isa:
+        """The architecture of the instructions in its regions; x86 where there are none."""
+        parts = (value for body in self.threads.values() for step in all_steps(body) for value in vars(step).values())
+        regions = (part.region if isinstance(part, Range | Holds) else part for part in parts)
+        found = (
+            asm.isa for region in regions if isinstance(region, Region) for v in region.versions.values() for asm in v
+        )
+        return next(found, Isa.X86)
+
+
+def substeps(step: _Step) -> Iterator[Body]:
+    """The lists of steps inside a step."""
+    match step:
+        case If(then=then, otherwise=otherwise):
+            yield from (then, otherwise)
+        case While(body=body) | Inside(body=body) | Section(body=body):
+            yield body
+        case Choose(branches=branches):
+            yield from branches
+        case AnyOrder(steps=steps):
+            yield steps
+        case Interrupt(handler=handler):
+            yield handler
+        case Execute(then=then, trap=trap):
+            yield from then.values()
+            yield trap or ()
+
+
+def all_steps(body: Body) -> Iterator[_Step]:
+    """Every step of a body, at any depth, in the order of the text."""
+    for step in body:
+        yield step
+        for inner in substeps(step):
+            yield from all_steps(inner)

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from models.machines.isa import Isa
 from models.machines.x86 import TRAP_BYTE
 from models.system.errors import Location, ModelError, caller
 
@@ -401,8 +402,8 @@ class Expect:
 
     `violated`: what is broken though it is required; `exposed`: what is broken in a way that the use case accepts. A name
     is a property, or `property/kind` (`old-or-new/missed`). The other fields choose the scenario, as the options of
-    `check` do: `transition`, `rounds` (these two do not apply to a strategy that states its own sequence), `machine`,
-    `without`, `preempt`, `nmi`, `cpus`, `sites`.
+    `check` do: `transition`, `rounds` (these two do not apply to a strategy that states its own sequence), `machine` (empty:
+    the first of the architecture), `without`, `preempt`, `nmi`, `cpus`, `sites`.
     """
 
     violated: Sequence[str] = ()
@@ -410,7 +411,7 @@ class Expect:
     use_cases: Sequence[str] = USE_CASES
     transition: str = "call:call"
     rounds: int = 1
-    machine: str = "x86-linux"
+    machine: str = ""
     without: Sequence[str] = ()
     preempt: bool = False
     nmi: bool = False
@@ -459,6 +460,11 @@ class Strategy:
             raise ModelError(f"{self.name}: expects takes a list of Expect(…), not {self.expects!r}", self.where)
         if not 0 <= self.offset < 64:
             raise ModelError(f"{self.name}: offset {self.offset} is not inside a 64-byte line", self.where)
+
+    @property
+    def isa(self) -> Isa:
+        """The architecture of its instructions: strategies are x86."""
+        return Isa.X86
 
 
 def old_callees(sites: Sequence[Site]) -> list[Function]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from models.machines.fetch import X86_LINUX, Machine
+from models.machines.fetch import X86_LINUX, Machine, first_of
+from models.machines.isa import Isa
 from models.protocol import MOST_FUNCTIONS, Call, Function, Instruction, Nop
 from models.system.errors import ScenarioError
 
@@ -42,6 +43,11 @@ class Scenario:
                 raise ScenarioError(f"at least one of {name} is needed, not {value}")
         if self.cpus > MOST_CPUS:
             raise ScenarioError(f"at most {MOST_CPUS} CPUs are possible, not {self.cpus:,}")
+
+
+def usual(isa: Isa) -> Scenario:
+    """The scenario that is meant where nothing is said of it: the first machine of an architecture, and the usual bounds."""
+    return Scenario(machine=first_of(isa))
 
 
 def versions(transition: str, rounds: int) -> list[Instruction]:

@@ -19,10 +19,11 @@ from models.flow import ASLEEP, DONE, ERROR, IDLE, STEP, Assignments, Context, E
 from models.machines.views import View
 from models.model import Model, Reader, plural
 from models.parts import Parts
-from models.program import Check, Code, Note, Program, Thread
+from models.program import Check, Code, Fail, Note, Program, Thread
 from models.properties import COMPLETES, FREED, TORN
 from models.scenario import Scenario
 from models.stepping import Landing, Stepper
+from models.system.errors import Location
 from models.system.expressions import FALSE, TRUE, Enum, Expr, Read, Variable, both, either, every, if_else, lift
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
 from models.system.visitor import each, substituted
@@ -483,6 +484,12 @@ class ProgramModel(Model):
         singles = [thread.name for thread in self.program.threads if not thread.many]
         return [self.size, *singles, "preemption" if self.scenario.preempt else "no preemption"]
 
+    @property
+    def labels(self) -> Mapping[str, Location]:
+        steps = [step for step in self.parts.steps if not isinstance(step, Check | Note | Fail)]
+        first = {self.parts.label(step): step.where for step in reversed(steps)}
+        return {label: first[label] for label in dict.fromkeys(map(self.parts.label, steps))}
+
     def facts(self) -> dict[str, object]:
         scenario = self.scenario
         return {
@@ -492,10 +499,12 @@ class ProgramModel(Model):
             "preempt": scenario.preempt,
         }
 
-    def trivial(self, name: str) -> str:
+    def claims(self, name: str) -> bool:
         system = self.system
-        claimed = {mark.property for _, mark in system.marks()} | {i.property for i in system.invariants}
-        return "" if name in claimed else "the program claims nothing about it"
+        return name in {mark.property for _, mark in system.marks()} | {i.property for i in system.invariants}
+
+    def trivial(self, name: str) -> str:
+        return "" if self.claims(name) else "the program claims nothing about it"
 
     def allowed(self, read: Reader) -> str:
         return ""

@@ -12,18 +12,21 @@ from typing import Any
 from checker.explain import Falls, Omission, written_lemmas
 from checker.report import structured
 from checker.report.files import SCHEMA
-from checker.report.layout import PLAIN, WIDTH, Paint, fill, plural
+from checker.report.layout import PLAIN, WIDTH, Paint, fill, named, plural
+from checker.report.steps import bodies
 from checker.report.text import applies, short_path
-from checker.trace import Trace, actor_name
+from checker.trace import Trace
 from checker.verdict import CheckResult
 from models.compose import StrategyModel, of_strategy
 from models.machines.views import show_memory
+from models.model import Model
 from models.plan import Plan, Planned
 from models.properties import who
 from models.text import Memory, SiteText
 
 _NARROWEST = 15  # of a lane; where lanes would be narrower, sentences stand instead
-_HEADER = ("step", "memory afterwards", "without it", "steps")
+Cells = tuple[str, str, str, str]
+_HEADER: Cells = ("step", "memory afterwards", "without it", "steps")
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,15 @@ class Explained:
 
 def render(found: Explained, paint: Paint = PLAIN) -> str:
     """The picture of the update, the shortest trace without each step, and the steps that protect nothing."""
-    plan = of_strategy(found.whole.model).plan
+    model = found.whole.model
     heading = (
-        f"{paint(plan.strategy.name, 'bold')}, {found.use_case}, {applies(found.whole)}, {plan.scenario.machine.name}"
+        f"{paint(model.subject.name, 'bold')}, {found.use_case}, {applies(found.whole)}, {model.scenario.machine.name}"
     )
     lines = [fill(heading, "", "  ")]
     if found.known:
-        broken = ", ".join(f"{name} ({kind})" for name, kind in sorted(found.known))
+        broken = ", ".join(named(name, kind) for name, kind in sorted(found.known))
         lines.append(fill(f"complete, it breaks already: {broken}", "", "  "))
-    lines += ["", *_picture(found, paint)]
+    lines += ["", *(_picture if isinstance(model, StrategyModel) else _program)(found, paint)]
     for omission in found.omissions:
         if omission.trace is not None:
             lines += ["", *_omission(omission, omission.trace, paint)]
@@ -71,7 +74,7 @@ def render(found: Explained, paint: Paint = PLAIN) -> str:
 def _picture(found: Explained, paint: Paint) -> Iterator[str]:
     """A line for each step and each thing that memory holds after it, and beside it what breaks without the step."""
     plan = of_strategy(found.whole.model).plan
-    rows: list[tuple[str, tuple[str, str, str, str]]] = [(" ", _HEADER)]
+    rows: list[tuple[str, Cells]] = [(" ", _HEADER)]
     rows += [("│", ("", said, "", "")) for said in _before(plan)]
     ends: dict[int, str] = {}
     seen: set[str] = set()
@@ -82,13 +85,19 @@ def _picture(found: Explained, paint: Paint) -> Iterator[str]:
             seen.add(label)
         done = end
         ends[len(rows)] = f"the update returns: {who(plan.meanings[number])} is to be called"
-    widths = [max(len(cells[k]) for _, cells in rows) for k in range(4)]
-    widths[0] = min(widths[0], WIDTH - 9 - sum(widths[1:]))
+    widths = _widths(rows)
     for number, (mark, cells) in enumerate(rows):
         if number in ends:
             yield fill(ends[number], " ▼ ", "   ")
         yield from _line(mark, cells, widths, paint, number == 0)
     yield fill(ends[len(rows)], " ▼ ", "   ")
+
+
+def _widths(rows: Sequence[tuple[str, Cells]]) -> list[int]:
+    """Of the four columns; the first is as wide as the others leave it."""
+    widths = [max(len(cells[k]) for _, cells in rows) for k in range(4)]
+    widths[0] = min(widths[0], WIDTH - 9 - sum(widths[1:]))
+    return widths
 
 
 def _line(mark: str, cells: Sequence[str], widths: Sequence[int], paint: Paint, header: bool) -> Iterator[str]:
@@ -105,7 +114,7 @@ def _line(mark: str, cells: Sequence[str], widths: Sequence[int], paint: Paint, 
 
 def _step(
     label: str, steps: Sequence[Planned], plan: Plan, found: Explained, again: bool
-) -> Iterator[tuple[str, tuple[str, str, str, str]]]:
+) -> Iterator[tuple[str, Cells]]:
     """The rows of one step, or of all steps of one label that follow each other."""
     omission = found.of(label)
     memory = [said for p in steps for said in _writes(p, plan)]
@@ -165,25 +174,49 @@ def _memory(site: SiteText, memory: Memory, plan: Plan) -> str:
     return named if len(named) <= len(head) + 5 * len("e8/cc ") else text
 
 
+# ---- the threads of a program ---------------------------------------------------------------------------------------
+
+
+def _program(found: Explained, paint: Paint) -> Iterator[str]:
+    """For each thread its steps, as they nest, and beside each what breaks without it."""
+    model = found.whole.model
+    rows: list[tuple[str, Cells]] = [(" ", ("step", "line", "without it", "steps"))]
+    threads: set[int] = set()
+    seen: set[str] = set()
+    for thread, body in bodies(model):
+        threads.add(len(rows))
+        rows.append((" ", (thread, "", "", "")))
+        for depth, label, where in body:
+            mark, broken = _breaks(found, found.of(label))
+            if label in seen:
+                broken = [("as above", "")]
+            seen.add(label)
+            first, *others = broken
+            rows.append((mark, ("  " * depth + label, str(where.line), *first)))
+            rows += [("│", ("", "", *other)) for other in others]
+    widths = _widths(rows)
+    for number, (mark, cells) in enumerate(rows):
+        yield from _line(mark, cells, widths, paint, number == 0 or number in threads)
+
+
 # ---- one step less --------------------------------------------------------------------------------------------------
 
 
 def _omission(omission: Omission, trace: Trace, paint: Paint) -> Iterator[str]:
     """The shortest trace without a step, in lanes, what is wrong at its end, and which lemma falls on it."""
     file, _, line = omission.line.rpartition(":")
-    kind = f" ({trace.kind})" if trace.kind else ""
-    title = f"without {omission.label}: {trace.property}{kind}, {plural(len(trace.steps), 'step')}"
+    title = f"without {omission.label}: {named(trace.property, trace.kind)}, {plural(len(trace.steps), 'step')}"
     place = f"{short_path(file)}:{line}"
     yield paint(fill(title, "", "  "), "bold")
     yield from textwrap.wrap(place, WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
     falls = omission.falls.fallen if omission.falls else ()
     first = falls[0].step if falls else None
-    yield from lanes(trace, of_strategy(omission.result.model), first)
+    yield from lanes(trace, omission.result.model, first)
     yield paint(fill(f"=> {trace.property}: {trace.why}", "  ", "     "), "red")
     yield from _falls(omission.falls)
 
 
-def lanes(trace: Trace, model: StrategyModel, marked: int | None = None) -> Iterator[str]:
+def lanes(trace: Trace, model: Model, marked: int | None = None) -> Iterator[str]:
     """A lane for each actor, time downwards; `marked`: the step after which the first lemma is false.
 
     Where there are too many actors to stand beside each other, a sentence for each step.
@@ -191,11 +224,12 @@ def lanes(trace: Trace, model: StrategyModel, marked: int | None = None) -> Iter
     if not trace.steps:
         yield "      nothing has to happen first"
         return
-    actors = sorted({step.instance for step in trace.steps}, key=lambda i: -1 if i is None else i)
+    acting = {step.actor for step in trace.steps}
+    actors = [a for a in (*trace.singles, *(f"cpu {i}" for i in range(trace.cpus))) if a in acting]
     width = (WIDTH - 6) // len(actors)
     choices = {action.name: action.choice for action in model.system.actions}
     if width >= _NARROWEST:
-        yield _row("", [("the patcher" if i is None else actor_name(i)).removeprefix("the ") for i in actors], width)
+        yield _row("", [actor.replace("cpu ", "CPU ") for actor in actors], width)
     for number, step in enumerate(trace.steps, 1):
         if trace.cycle and number == len(trace.steps) - trace.cycle + 1:
             yield "      from here on, for ever:"
@@ -207,7 +241,7 @@ def lanes(trace: Trace, model: StrategyModel, marked: int | None = None) -> Iter
         name = f"{step.action} {choice.labels[step.choice]}" if choice else step.action
         for k, part in enumerate(textwrap.wrap(name.replace("(round ", "(round\xa0"), width - 1)):
             said = part.replace("\xa0", " ")  # a round and its number stay together
-            yield _row(head if k == 0 else "", [said if i == step.instance else "│" for i in actors], width)
+            yield _row(head if k == 0 else "", [said if actor == step.actor else "│" for actor in actors], width)
     if trace.rests:
         yield "      from here on nothing has to happen any more"
 
@@ -265,7 +299,7 @@ def to_json(found: Explained, name: str) -> dict[str, Any]:
         "strategy": found.whole.strategy.name,
         "use_case": found.use_case,
         "complete": structured.check_to_json(found.whole, name),
-        "steps": list(_steps_to_json(of_strategy(found.whole.model).plan)),
+        "steps": list(_steps_to_json(found.whole.model)),
         "untested": {o.label: list(o.untested) for o in found.omissions if o.untested},
         "redundant": [o.label for o in found.omissions if o.redundant],
         "without": [
@@ -275,8 +309,14 @@ def to_json(found: Explained, name: str) -> dict[str, Any]:
     }
 
 
-def _steps_to_json(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Every step with the bytes of every site after it, and of its own while it stores."""
+def _steps_to_json(model: Model) -> Iterator[dict[str, Any]]:
+    """Every step: of a strategy with the bytes of every site after it, and of its own while it stores."""
+    if not isinstance(model, StrategyModel):
+        yield from (
+            {"label": s, "thread": t, "depth": d, "line": str(w)} for t, body in bodies(model) for d, s, w in body
+        )
+        return
+    plan = model.plan
     held = {site.index: _initial(site) for site in plan.sites}
     for p in plan.steps:
         site = _site(p, plan)

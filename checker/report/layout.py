@@ -58,3 +58,8 @@ def plural(count: int, what: str) -> str:
 def sentence(text: str) -> str:
     """`text` with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def named(property_: str, kind: str) -> str:
+    """A property with the way in which it is broken, where that says more."""
+    return f"{property_} ({kind})" if kind and kind != property_ else property_

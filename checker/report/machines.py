@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from checker.report import markdown
-from checker.report.layout import plural
+from checker.report.layout import named, plural
 from checker.report.markdown import depending, listed
 from checker.report.page import is_found, proof_of
 from checker.verdict import EXPOSED, VIOLATED, CheckResult, add_proof, check
@@ -99,11 +99,7 @@ def _outcome(row: _Row, usual: _Row) -> str:
     said = []
     new = {key: how for key, how in row.broken.items() if usual.broken.get(key) != how}
     for verdict in (VIOLATED, EXPOSED):
-        names = dict.fromkeys(
-            f"{name} ({kind})" if kind and kind != name else name
-            for (_, name), (found, kind) in new.items()
-            if found == verdict
-        )
+        names = dict.fromkeys(named(name, kind) for (_, name), (found, kind) in new.items() if found == verdict)
         said += [f"**{verdict}**: {', '.join(names)}"] if names else []
     for reason in dict.fromkeys(row.reasons.values()):
         names_ = [name for name, why in row.reasons.items() if why == reason]

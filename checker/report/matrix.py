@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from checker.matrix import COMPLETE, Cell, broken, holding, letters, needed
-from checker.report.layout import PLAIN, Paint, fill, plural, table
-from models.protocol import Strategy
-from models.scenario import Scenario
+from checker.matrix import COMPLETE, Cell, Load, broken, holding, letters, loads
+from checker.report.layout import PLAIN, Paint, fill, table
+
+_MARKS = ". nothing; ? unknown; ~ nothing, but not all is tested; - not possible"
 
 
-def render(strategy: Strategy, scenario: Scenario, use_case: str, cells: Sequence[Cell], paint: Paint = PLAIN) -> str:
-    """The table, what its letters and numbers mean, and what follows for each step."""
+def render(name: str, size: str, use_case: str, cells: Sequence[Cell], paint: Paint = PLAIN) -> str:
+    """The table, what its letters and numbers mean, and what follows for each step. `size`: the bounds, in words."""
     machines = list(dict.fromkeys(cell.machine for cell in cells))
     variants = list(dict.fromkeys(cell.without for cell in cells))
     short = letters()
@@ -22,37 +22,47 @@ def render(strategy: Strategy, scenario: Scenario, use_case: str, cells: Sequenc
         found = [at[machine, variant] for machine in machines]
         rows.append([f"without {variant}" if variant != COMPLETE else "complete", *map(_said, found)])
         colours.append(["", *("red" if cell.violated else "" for cell in found)])
-    scope = f"{use_case}, {plural(scenario.sites, 'site')}, {plural(scenario.cpus, 'CPU')}"
     shown = {name for cell in cells for name in (*cell.violated, *cell.exposed)}
-    lines = [fill(f"{paint(strategy.name, 'bold')}, {scope}", "", "  "), "", table(rows, paint, colours), ""]
+    lines = [fill(f"{paint(name, 'bold')}, {use_case}, {size}", "", "  "), "", table(rows, paint, colours), ""]
     lines += [f"  {k:2}  {machine}" for k, machine in enumerate(machines, 1)]
     legend = ", ".join(f"{short[name]} {name}" for name in short if name in shown)
     lines += [
         "",
-        fill(f"violated: {legend}; small letters: exposed; . nothing; ? unknown; - not possible", "", "  "),
+        fill(f"violated: {legend}; small letters: exposed; {_MARKS}", "", "  "),
         "",
     ]
-    sound = holding(cells)
-    lines += [fill(about(step, where, sound), "  ", "    ") for step, where in needed(cells).items()]
-    broken = [machine for machine in machines if machine not in sound]
-    if broken:
-        lines.append(
-            fill(f"not counted, as it does not hold there with all its steps: {', '.join(broken)}", "  ", "    ")
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(fill(line, "  ", "    ") for line in follows(cells))])
 
 
 def _said(cell: Cell) -> str:
     return "-" if cell.impossible else broken(cell) or "."
 
 
-def about(step: str, where: Sequence[str], machines: Sequence[str]) -> str:
-    """What follows for one step, of the `machines` on which the whole holds, from those `where` it is needed."""
-    if not where:
-        return f"{step}: protects nothing on any of these machines"
-    if len(where) == len(machines):
-        return f"{step}: needed on all of them"
-    rest = [machine for machine in machines if machine not in where]
-    if len(rest) < len(where):
-        return f"{step}: needed, but protects nothing on {', '.join(rest)}"
-    return f"{step}: needed on {', '.join(where)}; elsewhere it protects nothing"
+def follows(cells: Sequence[Cell]) -> Iterator[str]:
+    """What follows for each step, and what does not count."""
+    machines, sound = dict.fromkeys(cell.machine for cell in cells), holding(cells)
+    if not sound:
+        yield "With all its steps it holds on none of these machines: nothing follows for any step."
+        return
+    found = loads(cells)
+    yield from (f"{step}: {_about(load)}" for step, load in found.items())
+    if any(load.undecided for load in found.values()):
+        yield "undecided: nothing breaks, but something is unknown, not possible, or no longer put to the test"
+    if rest := [machine for machine in machines if machine not in sound]:
+        yield f"not counted, as it does not hold there with all its steps: {', '.join(rest)}"
+
+
+def _about(load: Load) -> str:
+    """What follows for one step."""
+    undecided = f"undecided on {', '.join(load.undecided)}"
+    if not load.needed and not load.idle:
+        return "undecided on all of them"
+    if not load.needed:
+        return f"protects nothing; {undecided}" if load.undecided else "protects nothing on any of these machines"
+    if not load.idle:
+        return f"needed; {undecided}" if load.undecided else "needed on all of them"
+    if len(load.idle) < len(load.needed):
+        said = f"needed, but protects nothing on {', '.join(load.idle)}"
+    else:
+        said = f"needed on {', '.join(load.needed)}; elsewhere it protects nothing"
+    return f"{said}; {undecided}" if load.undecided else said

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from checker.graph import MOST_WHOLE, WHOLE, Cell, StateGraph, state_graph
-from checker.report.layout import plural
+from checker.report.layout import named, plural
 
 if TYPE_CHECKING:
     from checker.verdict import CheckResult
@@ -105,12 +105,11 @@ def _lit(made: StateGraph, result: CheckResult) -> str:
     trace = made.trace
     if trace is None:
         return "no counterexample was found"
-    kind = f" ({trace.kind})" if trace.kind and trace.kind != trace.property else ""
     whose = f", as it is for CPU {made.cpu}" if made.cpu is not None else ""
     rest = "" if len(made.walk) == len(trace.steps) else f"; only the first {len(made.walk)} are in the graph"
     exposed = "" if result.violations else ", an exposure"
     steps = plural(len(trace.steps), "step")
-    return f"red and numbered: the trace of {trace.property}{kind}{exposed}, {steps}{whose}{rest}"
+    return f"red and numbered: the trace of {named(trace.property, trace.kind)}{exposed}, {steps}{whose}{rest}"
 
 
 # ---- boxes and arrows -----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from checker.report import markdown
 from checker.report.markdown import listed
 from checker.report.page import GENERATED
 from models.bug import Bug
-from models.library import bugs
+from models.library import bugs, scenario_of
 from models.machines.fetch import PRESETS, Machine
 from models.properties import ACCEPTED, PROPERTIES, is_required
 from models.protocol import USE_CASES, Policy, Step
@@ -379,10 +379,11 @@ def published() -> Iterator[str]:
 
 def _bug(bug: Bug) -> Iterator[str]:
     file = f"models/bugs/{Path(bug.where.file).name}"
+    machine = scenario_of(bug.before, bug.found).machine.name
     facts = {
         "Where": f"{escape(bug.subsystem)} on {escape(bug.architecture)}, {bug.date}; {escape(bug.source)}",
         "Breaks": f"`{bug.breaks}`: {PROPERTIES[bug.breaks.partition('/')[0]]}",
-        "Before": f"{escape(bug.before.says)}. Checked with `{bug.found.machine}`{_circumstances(bug)}",
+        "Before": f"{escape(bug.before.says)}. Checked with `{machine}`{_circumstances(bug)}",
         "After": escape(bug.after.says),
         "The trace shows": "; ".join(f"“{escape(said)}”" for said in bug.shows),
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
-from checker.report.layout import PLAIN, WIDTH, Paint, fill, plural, table
+from checker.report.layout import PLAIN, WIDTH, Paint, fill, named, plural, table
 from checker.search.result import Exploration
 from checker.trace import SiteBytes, Trace, TraceStep
 from checker.verdict import EXPOSED, PROVED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
@@ -157,11 +157,10 @@ def render(result: CheckResult, paint: Paint = PLAIN, command: str = "") -> str:
 
 def render_trace(trace: Trace, number: int, paint: Paint = PLAIN) -> str:
     """One trace: a lane for each actor, numbered sentences, the bytes of the sites, and why it is wrong."""
-    kind = f" ({trace.kind})" if trace.kind and trace.kind != trace.property else ""
     cpus, whose = _lanes(trace)
     letters = _letters(trace.singles)
     lanes = " ".join([*letters.values(), *map(str, cpus)])
-    title = f"Trace {number}: {trace.property}{kind}, {plural(len(trace.steps), 'step')}"
+    title = f"Trace {number}: {named(trace.property, trace.kind)}, {plural(len(trace.steps), 'step')}"
     who = ", ".join(f"{letter} is the {name}" for name, letter in letters.items())
     then = f"{', then ' if who else ''}one lane for each {whose}" if cpus else ""
     lines = [paint(title, "bold"), fill(f"({who}{then})", f"  #  {lanes}  ", " " * (len(lanes) + 7))]

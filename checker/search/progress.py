@@ -18,14 +18,10 @@ from checker.search.pairs import Pair, Pairs
 from checker.search.python import Space
 from checker.search.result import Exploration, Path, Taken, TooLarge
 from models.system.expressions import Component
-from models.system.system import Fairness
+from models.system.system import Fairness, TransitionSystem
 
 if TYPE_CHECKING:
     from networkx import DiGraph
-
-CANNOT_FINISH = "from here the patcher can never take its last step"
-MAY_REST = "nothing has to happen any more, and the patcher never takes its last step"
-MAY_GO_ON = "this may go on for ever, and the patcher never takes its last step"
 
 Group = tuple[Fairness, int | str]  # what is fair: the kind of step, and whose
 
@@ -61,6 +57,16 @@ class Reached(Protocol):
         """Nobody has any more questions: give memory back."""
 
 
+def unfinished(system: TransitionSystem, path: Path) -> str:
+    """What is wrong at the end of a path after which the goal is never reached: from there it cannot be, or need not be."""
+    assert system.progress is not None
+    if path.rests:
+        how = "nothing has to happen any more"
+    else:
+        how = "this may go on for ever" if path.cycle else "whatever happens from here on"
+    return f"{how}, {'and ' if path.rests or path.cycle else ''}{system.progress.says}"
+
+
 def check_progress(reached: Reached) -> None:
     """Fill in `outcome.progress`. Says nothing of an incomplete search, or of a system without a goal."""
     outcome = reached.outcome
@@ -79,7 +85,7 @@ def _search(reached: Reached, region: set[int] | None) -> tuple[Path, str] | Non
     """The same on the graph of whole states; `region` as `_suspicious` says."""
     stuck = reached.doomed()
     if stuck is not None:
-        return Path(stuck), CANNOT_FINISH
+        return Path(stuck), unfinished(reached.space.system, Path(stuck))
     space = reached.space
     where = set(reached.live_shared) if region is None else region
     part = _fair_part(reached, [s for s in reached.states(where) if not space.is_goal(s)]) if where else None
@@ -88,7 +94,7 @@ def _search(reached: Reached, region: set[int] | None) -> tuple[Path, str] | Non
     steps, start = reached.first(part)
     cycle = _walk(space, part, start)
     path = Path((*steps, *cycle), cycle=len(cycle), rests=not cycle)
-    return path, MAY_REST if path.rests else MAY_GO_ON
+    return path, unfinished(space.system, path)
 
 
 def _suspicious(reached: Reached) -> set[int] | None:

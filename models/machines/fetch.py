@@ -435,7 +435,19 @@ PRESETS: dict[str, Machine] = {
         POWER,
     )
 }
-X86_PRESETS: dict[str, Machine] = {name: machine for name, machine in PRESETS.items() if machine.isa is Isa.X86}
+
+
+def presets_of(isa: Isa) -> dict[str, Machine]:
+    """The presets of one architecture."""
+    return {name: machine for name, machine in PRESETS.items() if machine.isa is isa}
+
+
+X86_PRESETS: dict[str, Machine] = presets_of(Isa.X86)
+
+
+def first_of(isa: Isa) -> Machine:
+    """The machine that is meant where none is named: the first preset of the architecture."""
+    return next(iter(presets_of(isa).values()))
 
 
 def machine(name: str) -> Machine:

@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from checker.report import text
+from checker.report.layout import named
 from checker.trace import Narrator, SiteBytes, Trace, TraceStep, path_of
 from checker.verdict import CheckResult
 from models.properties import PROPERTIES
@@ -75,9 +76,8 @@ def trace_values(result: CheckResult, trace: Trace, witness: bool) -> Values:
         steps.append(
             _step(step, sets) | {"sites": [new if new != old else None for old, new in zip(before, after, strict=True)]}
         )
-    shown = f" ({trace.kind})" if trace.kind and trace.kind != trace.property else ""
     return {
-        "title": f"{trace.property}{shown}",
+        "title": named(trace.property, trace.kind),
         "says": PROPERTIES[trace.property],
         "witness": witness,
         "why": trace.why,

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from checker.matrix import COMPLETE, Cell, broken, holding, letters, needed
+from checker.matrix import COMPLETE, Cell, broken, letters
 from checker.report.html import asset, environment
-from checker.report.matrix import about
+from checker.report.matrix import follows
 from models.properties import PROPERTIES
 
 
@@ -102,7 +102,7 @@ def matrix_page(name: str, says: str, cells: Sequence[Cell], machines: Mapping[s
         says=says,
         machines=machines,
         rows=[(f"without {v}" if v else "complete", [at[v, machine] for machine in machines]) for v in variants],
-        follows=[about(step, where, holding(cells)) for step, where in needed(cells).items()],
+        follows=list(follows(cells)),
         letters=letters(),
         properties=PROPERTIES,
     )
