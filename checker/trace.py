@@ -112,7 +112,7 @@ class Narrator:
             if reason.premise:
                 why = f"here {actor_name(last[1])} puts {reason.property} to the test"
             else:
-                conjunct = self.model.allowed(lambda name: self.evaluator.read(states[-2], name))
+                conjunct = self.model.allowed(reason.property, lambda name: self.evaluator.read(states[-2], name))
         elif isinstance(reason, Invariant):
             if reason not in self.evaluator.broken(states[-1]):
                 raise ReplayError(len(steps), f"the evaluator does not find that {reason.property} is broken here")

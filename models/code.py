@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 
 from models.assembly import addresses
-from models.machines.fetch import Granularity, Machine, StoreAtomicity
+from models.machines.fetch import Granularity, Machine, Staleness, StoreAtomicity
 from models.machines.isa import TRAPS, WIDTH, Isa, concurrent, decode, is_trap
 from models.program import Range, Region
 from models.system.errors import ModelError, ScenarioError
@@ -33,12 +33,16 @@ from models.text import (
 
 @dataclass(frozen=True)
 class Piece:
-    """One instruction of some version of a region: where it starts, its bytes, and how it is written."""
+    """One instruction of some version of a region: where it starts, its bytes, and how it is written.
+
+    `leaves`: it never goes on behind itself; `target`: where a jump leads, in bytes from the region's start.
+    """
 
     start: int
     code: bytes
     says: str
     leaves: bool
+    target: int | None = None
 
     def __str__(self) -> str:
         return self.says
@@ -83,9 +87,11 @@ class RegionText:
         region, found, at = self.region, [], 0
         for asm in region.versions[name]:
             code = asm.encode(self.address + at, self.targets.__getitem__)
-            if decode(asm.isa, code, self.address + at).length != len(code):
+            decoded = decode(asm.isa, code, self.address + at)
+            if decoded.length != len(code):
                 raise ModelError(f"“{asm.says}” is not one instruction: {code.hex(' ')}", region.where)
-            found.append(Piece(at, code, asm.says, asm.leaves))
+            target = None if decoded.target is None else decoded.target - self.address
+            found.append(Piece(at, code, asm.says, asm.leaves or decoded.leaves, target))
             at += len(code)
         return tuple(found)
 
@@ -147,7 +153,21 @@ class RegionText:
             return [0, self.length]
         if self.machine.granularity is Granularity.BYTE:
             ranges += [(start, self.length) for start in boundaries]
-        return cuts(self.length, self.address, ranges, self.machine)
+        ends = cuts(self.length, self.address, ranges, self.machine)
+        if self.machine.granularity is Granularity.BYTE and self.machine.staleness is Staleness.BUFFERED:
+            edges = sorted({0, self.length, *(end for pair in ranges for end in pair)})
+            finer = (range(start, stop) for start, stop in pairwise(edges) if self._shares(start, stop))
+            ends = sorted({*ends, *(k for part in finer for k in part)})
+        return ends
+
+    def _shares(self, start: int, stop: int) -> bool:
+        """Whether some two of the contents that these bytes may have are alike in some byte, but not in all.
+
+        If not, each byte tells which content it is of, so that a mixture shows with two parts as well as byte by byte.
+        """
+        held = {code[start:stop] for code in self.code.values()}
+        held |= {data[start - first : stop - first] for (first, last), data in self.stores if first <= start < last}
+        return any(a != b and any(x == y for x, y in zip(a, b, strict=True)) for a, b in combinations(held, 2))
 
     def _granules(self, ends: Sequence[int]) -> tuple[Granule, ...]:
         """The granules, each with everything that it may come to hold."""

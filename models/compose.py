@@ -16,7 +16,7 @@ from models.machines.views import Text, View
 from models.machines.x86 import TRAP_BYTE
 from models.model import Model, Reader, Subject, plural
 from models.plan import Plan, Planned, plan
-from models.properties import BALANCED, CLAIMED, COMPLETES, FREED, who
+from models.properties import BACK, BALANCED, CLAIMED, COMPLETES, FREED, who
 from models.protocol import (
     Allocate,
     Claim,
@@ -119,7 +119,9 @@ class StrategyModel(Model):
             return "nothing is called"
         return ""
 
-    def allowed(self, read: Reader) -> str:
+    def allowed(self, name: str, read: Reader) -> str:
+        if name == BACK:
+            return "false: what is called is not older than what this CPU has run here before"
         begun, returned = read("begun"), read("returned")
         meanings = self.plan.meanings[returned : begun + 1]
         rounds = f"S[{returned}..{begun}]" if begun > returned else f"S[{begun}]"

@@ -108,8 +108,8 @@ class Model(ABC):
         """Why a property holds for want of what it is about; "" where it does not."""
 
     @abstractmethod
-    def allowed(self, read: Reader) -> str:
-        """What an execution may mean in a state, for the end of a trace; "" where the model does not say."""
+    def allowed(self, name: str, read: Reader) -> str:
+        """What property `name` asks of an execution in a state, at the end of a trace that breaks it; "" where nobody says."""
 
     def seen(self, shown: Shown, value: Value) -> str:
         """What one CPU may fetch of a piece of text: of the places in it, the first of which it may fetch anything."""

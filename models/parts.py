@@ -34,6 +34,8 @@ from models.system.expressions import BOOL, FALSE, Expr, Read, both
 from models.system.system import Builder
 from models.words import describe
 
+MOST_FETCHED = 4  # instructions that a fetch buffer holds, of those that change
+
 
 class Parts:
     """Declares the variables of a program, except those that say where threads are."""
@@ -56,7 +58,7 @@ class Parts:
         self._words()
         self.text = Text(builder, self.entries)
         self.view: View | None = (
-            make_view(builder, self.cpu, self.text, self.machine) if self.cpu and self.entries else None
+            make_view(builder, self.cpu, self.text, self.machine, MOST_FETCHED) if self.cpu and self.entries else None
         )
         self._flags()
 

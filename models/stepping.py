@@ -31,6 +31,7 @@ from models.program import (
     WaitForTasks,
     While,
     Write,
+    all_steps,
 )
 from models.properties import CLAIMED, TORN
 from models.protocol import Step
@@ -330,8 +331,9 @@ class Stepper:
         view = self.parts.view
         assert view is not None
         for outcome in view.outcomes(entry):
-            guard, effects = view.possible(entry, outcome), view.executed()
+            guard, effects = view.possible(entry, outcome), view.executed(entry)
             if outcome.kind is OutcomeKind.TRAP:
+                effects = view.dropped()
                 name, says = f"trap at {entry.name}", f"{{cpu}} fetches the trap instruction at {entry.name} and traps"
                 target, fault = self.trapped(flow, step, after, context), False
                 premises: tuple[str, ...] = (TORN, CLAIMED)
@@ -372,9 +374,29 @@ class Stepper:
             return name, f"{says}: not what it executed before belongs to", Target(error), True
         if piece.stop < text.length and not piece.leaves:
             return name, says, Target(self.run(flow, step, text, piece.stop, left, after, context)), False
-        version = next(v for v in text.versions if v in left)
+        version = self.version(step, text, left)
+        then = step.then.get(version, ())
+        if (
+            piece.target is not None
+            and 0 <= piece.target < text.length
+            and not any(isinstance(s, Goto) for s in all_steps(then))
+        ):
+            what = f"“{piece}” in “{version}” jumps to byte {piece.target} of “{text.region.name}” itself"
+            raise ModelError(f"{what}: say Goto({piece.target}) in what is done then", step.where)
         outside = replace(context, inside=context.inside[:-1])
-        return name, says, flow.sequence(step.then.get(version, ()), after, outside), False
+        return name, says, flow.sequence(then, after, outside), False
+
+    def version(self, step: Execute, text: RegionText, left: frozenset[str]) -> str:
+        """The version that ran, of those that it may have been. Raises ModelError where they would do different things."""
+        first, *others = [name for name in text.versions if name in left]
+        then = list(step.then.get(first, ()))
+        for other in others:
+            if list(step.then.get(other, ())) != then:
+                what = f"what runs in “{text.region.name}” may be “{first}” or “{other}”"
+                raise ModelError(
+                    f"{what}, which have the same instructions there, but different steps then", step.where
+                )
+        return first
 
     def trapped(self, flow: Flow, step: Execute, after: Target, context: Context) -> Target:
         """Where a trap leads: the handler, and behind it out of the region; without one, an error."""

@@ -387,7 +387,7 @@ class Threads:
             where = main.among(lambda n: n.kind == STEP and not n.context.off and not n.context.section)
             says = "{cpu}'s task is preempted where it is"
             guard = where & ~parts.preempted & free
-            dropped = parts.view.executed() if parts.view else []
+            dropped = parts.view.dropped() if parts.view else []
             effects = [(parts.preempted, 1), *dropped]
             add("preempt", guard=guard, effects=effects, says=says, fairness=Fairness.NEVER_ON_CYCLE)
             says = "{cpu}'s task runs again"
@@ -506,5 +506,5 @@ class ProgramModel(Model):
     def trivial(self, name: str) -> str:
         return "" if self.claims(name) else "the program claims nothing about it"
 
-    def allowed(self, read: Reader) -> str:
+    def allowed(self, name: str, read: Reader) -> str:
         return ""

@@ -29,7 +29,7 @@ def skipped(name: str, says: str, source: str, *filler: Asm) -> Program:
         says,
         source,
         threads={
-            cpu: [Execute(site, {"filler": [stale]}, trap=[])],
+            cpu: [Execute(site, {"filler": [stale], "one no-op": [stale]}, trap=[])],
             patcher: [If(Holds(site, "one no-op"), poke), Note(returned, 1)],
         },
     )

@@ -277,7 +277,7 @@ class Cpu:
         tested = Mark(TORN, "", during, True, "")
         for outcome in self.view.outcomes(site):
             guard = here & self.view.possible(site, outcome)
-            done = self.view.executed()
+            done = self.view.executed(site)
             name = f"execute “{outcome}” at site {s}" if outcome.version is not None else f"{outcome} at site {s}"
             self.fetches[name] = (site, outcome)
             if outcome.kind is OutcomeKind.TRAP:

@@ -110,9 +110,7 @@ class Events:
         if self.cpu.asleep is not None:
             back.append((self.cpu.asleep, 0))
             slept.append((self.cpu.asleep, 1))
-        dropped = (
-            self.cpu.view.executed()
-        )  # what was fetched ahead is dropped; a stale view is the CPU's, not the task's
+        dropped = self.cpu.view.dropped()  # a stale view is the CPU's, not the task's
         free = (self.cpu.saved == NOWHERE) & usual
         if self.plan.preempts:
             self.cpu.add(

@@ -28,6 +28,19 @@ TRAPS: dict[Isa, bytes] = {
 LEAST: dict[Isa, int] = {Isa.X86: 1, Isa.ARM64: 4, Isa.RISCV: 2, Isa.POWER: 4}  # bytes of the smallest instruction
 WIDTH: dict[Isa, int] = {Isa.X86: 5, Isa.ARM64: 4, Isa.RISCV: 4, Isa.POWER: 4}  # bytes of what a site usually holds
 _NOPS = ("nop", "c.nop")
+_JUMPS = ("b", "j", "c.j")
+_RETURNS = (
+    "br",
+    "ret",
+    "eret",
+    "jr",
+    "c.jr",
+    "mret",
+    "sret",
+    "blr",
+    "bctr",
+    "rfid",
+)  # and jumps to where a register says
 _COUNTED = ("j", "jal", "c.j", "c.beqz", "c.bnez", "beq", "bne", "blt", "bge", "bltu", "bgeu", "beqz", "bnez")
 
 
@@ -44,7 +57,9 @@ def decode(isa: Isa, code: bytes, address: int) -> Decoded:
         if isa is Isa.RISCV and mnemonic in _COUNTED:
             operands = _absolute(operands, address)
         text = f"{mnemonic} {operands.replace('#', '')}".strip()
-        return Decoded(length, text, mnemonic in _NOPS and length == len(code))
+        jumps = mnemonic in _JUMPS
+        target = int(text.rpartition(" ")[2], 16) if jumps else None
+        return Decoded(length, text, mnemonic in _NOPS and length == len(code), jumps or mnemonic in _RETURNS, target)
     return Decoded(LEAST[isa], "no valid instruction", False)
 
 

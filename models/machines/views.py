@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
+from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import Protocol
 
 from models.machines.fetch import Granularity, GranuleOrder, Machine, Maintenance, Staleness
@@ -20,7 +21,7 @@ from models.machines.x86 import TRAP_BYTE
 from models.system.expressions import TRUE, Bits, Component, Enum, Expr, Operand, Read, both, constant, either, if_else
 from models.system.system import Builder, Fairness
 from models.system.visitor import each
-from models.text import Granule, Memory, Mixture, Outcome, Pick, SiteText, least, only_trap
+from models.text import Granule, Memory, Mixture, Outcome, OutcomeKind, Pick, SiteText, least, only_trap
 
 Assignments = list[tuple[Expr, Operand]]
 Value = Callable[[Read], int]  # the value that one CPU has for a variable, in some state
@@ -111,8 +112,12 @@ class View(ABC):
                 return mixture.bytes
         raise LookupError(f"no fetch of {site.name} is {outcome}")
 
-    def executed(self) -> Assignments:
-        """What executing the site does to the view."""
+    def executed(self, site: Fetchable) -> Assignments:
+        """What executing `site` does to the view."""
+        return []
+
+    def dropped(self) -> Assignments:
+        """What a change to another path does to it: a trap, a preemption."""
         return []
 
     def stored(self, changed: dict[Granule, int]) -> Assignments:
@@ -281,68 +286,112 @@ class StaleView(View):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Slot:
+    """One place of the fetch buffer: whose instruction it holds, and for each granule which content was read (0: none)."""
+
+    fetching: Read
+    read: Sequence[Read]
+
+    @property
+    def variables(self) -> list[Read]:
+        return [self.fetching, *self.read]
+
+    def has(self, k: int, content: int) -> Expr:
+        return self.read[k] == content + 1
+
+
 class BufferedView(View):
     """A fetch reads memory granule by granule now, may run later, and may come before the CPU is at the site.
 
-    A CPU holds one instruction, whole or in part: which site's, and for each granule which content it read (0: none).
-    What was read behind a trap byte is forgotten, as it is never run.
+    A CPU holds up to `most` instructions in the order in which it fetched them, the last of them whole or in part; it runs
+    the first, if that is what it comes to, and else throws all of them away. It may fetch ahead on any path, as a prediction
+    may be of any. What was read behind a trap byte is forgotten, as it is never run. With `most` above 1, instructions that
+    nobody changes take no place, as it does not matter when they are fetched, and there are no more places than others.
+
+    A longer queue is left out: that may miss a bug where more than `most` instructions that change are run from the moment
+    that counts to the one that is stale. One place is enough where a run is of one instruction, as a strategy's is: runs
+    before the stale one could as well not have taken place.
     """
 
     verb = "has fetched"
 
-    def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine) -> None:
+    def __init__(self, builder: Builder, cpu: Component, text: Text, machine: Machine, most: int = 1) -> None:
         super().__init__(builder, cpu, text, machine)
-        labels = ("nothing", *(site.name for site in text.sites))
-        self.fetching = builder.variable(
-            "fetching", Enum("fetching", labels), "nothing", cpu, says="whose instruction the fetch buffer holds"
-        )
-        longest = max(text.sites, key=lambda site: len(site.granules))
-        count = len(longest.granules)
-        most = [max(len(s.granules[k].contents) for s in text.sites if k < len(s.granules)) for k in range(count)]
-        self.read = [
-            builder.variable(
-                f"fetched_{longest.granules[k].start}",
-                Bits(most[k].bit_length()),
-                0,
-                cpu,
-                says="which content of this granule the fetch buffer holds; 0 is none",
-            )
-            for k in range(count)
-        ]
         for site in text.sites:
             picks = [
                 [Pick(frozenset({i}), s) for i, content in enumerate(granule.contents) for s in sorted(content)]
                 for granule in site.granules
             ]
             self.mixtures[site] = site.mixtures(picks)
+        self.constant = [site for site in text.sites if most > 1 and self._is_constant(site)]
+        changing = len(text.sites) - len(self.constant)
+        self.slots = [self._slot(number) for number in range(max(1, min(most, changing)))]
+        self.fetching, self.read = self.slots[0].fetching, self.slots[0].read
 
-    def has(self, k: int, content: int) -> Expr:
-        return self.read[k] == content + 1
+    def _is_constant(self, site: Fetchable) -> bool:
+        """Whether nothing that a fetch there reads ever changes."""
+        contents = [granule.contents for granule in site.granules]
+        needs = [zip(mixture.needs, contents, strict=True) for mixture in self.mixtures[site]]
+        return all(len(held) == 1 and len(held[0]) == 1 for pairs in needs for indices, held in pairs if indices)
+
+    def _slot(self, number: int) -> _Slot:
+        sites = self.text.sites
+        labels = ("nothing", *(site.name for site in sites))
+        behind = f"_{number}" if number else ""
+        where = f"place {number} of the fetch buffer" if number else "the fetch buffer"
+        kind = Enum("fetching", labels)
+        fetching = self.builder.variable(
+            f"fetching{behind}", kind, "nothing", self.cpu, says=f"whose instruction {where} holds"
+        )
+        longest = max(sites, key=lambda site: len(site.granules))
+        read = []
+        for k, granule in enumerate(longest.granules):
+            most = max(len(s.granules[k].contents) for s in sites if k < len(s.granules))
+            says = f"which content of this granule {where} holds; 0 is none"
+            name = f"fetched_{granule.start}{behind}"
+            read.append(self.builder.variable(name, Bits(most.bit_length()), 0, self.cpu, says=says))
+        return _Slot(fetching, read)
 
     def possible(self, site: Fetchable, outcome: Outcome) -> Expr:
-        mine = self.fetching == site.name
+        return TRUE if site in self.constant else self._holds(self.slots[0], site, outcome)
+
+    def _holds(self, slot: _Slot, site: Fetchable, outcome: Outcome) -> Expr:
+        """Whether a place of the buffer holds all that is needed of `site` to run with `outcome`."""
         ways = []
         for needs in least(self.mixtures[site], outcome):
-            ways.append(both(*(self.has(k, i) for k, indices in enumerate(needs) for i in indices)))
-        return mine & either(*ways)
+            ways.append(both(*(slot.has(k, i) for k, indices in enumerate(needs) for i in indices)))
+        return (slot.fetching == site.name) & either(*ways)
 
     def serialised(self) -> Assignments:
-        return [(self.fetching, "nothing"), *((read, 0) for read in self.read)]
+        return [assignment for slot in self.slots for assignment in _emptied(slot)]
 
-    def executed(self) -> Assignments:
+    def dropped(self) -> Assignments:
         return self.serialised()
 
+    def executed(self, site: Fetchable) -> Assignments:
+        moved: Assignments = []
+        if site in self.constant:
+            return []
+        for slot, behind in pairwise(self.slots):
+            moved += zip(slot.variables, behind.variables, strict=True)
+        return [*moved, *_emptied(self.slots[-1])]
+
     def seen(self, site: Fetchable, value: Value) -> str:
-        if self.fetching.type.show(value(self.fetching)) != site.name:
-            return ""
+        mine = [slot for slot in self.slots if slot.fetching.type.show(value(slot.fetching)) == site.name]
+        return ", then ".join(self._shown(slot, site, value) for slot in mine)
+
+    def _shown(self, slot: _Slot, site: Fetchable, value: Value) -> str:
         parts = []
-        for read, granule in zip(self.read, site.granules, strict=False):
+        for read, granule in zip(slot.read, site.granules, strict=False):
             content = value(read)
             unknown = " ".join(["··"] * (granule.stop - granule.start))
             parts.append(show_memory(sorted(granule.contents[content - 1])) if content else unknown)
         return " ".join(parts)
 
     def available(self, site: Fetchable, needs: Sequence[frozenset[int]], value: Value) -> bool:
+        if site in self.constant:
+            return True
         mine = self.fetching.type.show(value(self.fetching)) == site.name
         read = [value(r) for r in self.read]
         return mine and all(r == i + 1 for r, indices in zip(read, needs, strict=False) for i in indices)
@@ -350,12 +399,13 @@ class BufferedView(View):
     def only_trap(self, site: Fetchable) -> Expr:
         head = site.granules[0]
         bad = [k + 1 for k, content in enumerate(head.contents) if not only_trap(content)]
-        return self.text.holds_trap(site) & ~((self.fetching == site.name) & self.read[0].is_in(bad))
+        fetched = either(*((slot.fetching == site.name) & slot.read[0].is_in(bad) for slot in self.slots))
+        return self.text.holds_trap(site) & ~fetched
 
-    def ends_with_trap(self, site: Fetchable) -> Expr:
-        """Whether the buffer holds a trap byte: nothing more is read."""
+    def _ends_with_trap(self, slot: _Slot, site: Fetchable) -> Expr:
+        """Whether a place that is `site`'s holds a trap byte: nothing more is read."""
         head = site.granules[0]
-        return self.read[0].is_in([k + 1 for k, content in enumerate(head.contents) if only_trap(content)])
+        return slot.read[0].is_in([k + 1 for k, content in enumerate(head.contents) if only_trap(content)])
 
     def add_actions(self, at: Sequence[Expr], runs: Expr, prefetches: Expr) -> None:
         self.builder.action(
@@ -366,19 +416,25 @@ class BufferedView(View):
             fairness=Fairness.NEVER_ON_CYCLE,
         )
         for site in self.text.sites:
-            for k, granule in enumerate(site.granules):
-                self.add_fetch(site, k, granule, at[site.index], runs, prefetches)
+            for k, granule in enumerate(() if site in self.constant else site.granules):
+                self._add_fetch(site, k, granule, at[site.index], runs, prefetches)
+                for number in range(1, len(self.slots)):
+                    self._add_fetch_behind(number, site, k, granule, runs & prefetches)
 
-    def add_fetch(self, site: Fetchable, k: int, granule: Granule, at: Expr, runs: Expr, prefetches: Expr) -> None:
-        """Reading one granule, ahead of time and on arrival (when the buffer of another site is thrown away)."""
-        name = site.name
-        mine, empty = self.fetching == name, self.fetching == "nothing"
+    def _go_on(self, slot: _Slot, site: Fetchable, k: int) -> Expr:
+        """Whether a place holds part of `site`, of which this granule may be read next."""
         ordered: Expr = TRUE
         if self.machine.order is GranuleOrder.ASCENDING:
-            ordered = both(*(self.read[j] > 0 for j in range(k)))
-        go_on = mine & (self.read[k] == 0) & ordered & ~self.ends_with_trap(site)
-        memory = self.text.memory[granule]
-        kind = self.read[k].type
+            ordered = both(*(slot.read[j] > 0 for j in range(k)))
+        return (slot.fetching == site.name) & (slot.read[k] == 0) & ordered & ~self._ends_with_trap(slot, site)
+
+    def _may_begin(self, k: int) -> Expr:
+        """Whether the first granule that is read of an instruction may be this."""
+        return TRUE if self.machine.order is GranuleOrder.ANY or k == 0 else ~TRUE
+
+    def _read(self, slot: _Slot, site: Fetchable, k: int, granule: Granule) -> Assignments:
+        """Reading a granule into a place; behind a trap byte nothing is kept."""
+        memory, kind = self.text.memory[granule], slot.read[k].type
         value: Expr = constant(1, kind)
         for content in range(1, len(granule.contents)):
             value = if_else(memory == memory.type.show(content), constant(content + 1, kind), value)
@@ -387,11 +443,16 @@ class BufferedView(View):
             if k == 0
             else ~TRUE
         )
-        start = TRUE if self.machine.order is GranuleOrder.ANY or k == 0 else ~TRUE  # where an empty buffer may begin
-        others: Assignments = [
-            (self.read[j], if_else(mine & ~traps, self.read[j], 0)) for j in range(len(self.read)) if j != k
-        ]
-        effects: Assignments = [(self.fetching, name), (self.read[k], value), *others]
+        mine = slot.fetching == site.name
+        others: Assignments = [(read, if_else(mine & ~traps, read, 0)) for j, read in enumerate(slot.read) if j != k]
+        return [(slot.fetching, site.name), (slot.read[k], value), *others]
+
+    def _add_fetch(self, site: Fetchable, k: int, granule: Granule, at: Expr, runs: Expr, prefetches: Expr) -> None:
+        """Reading one granule of what is run next, ahead of time and on arrival (when what else was fetched is thrown away)."""
+        slot, start = self.slots[0], self._may_begin(k)
+        mine, empty = slot.fetching == site.name, slot.fetching == "nothing"
+        go_on = self._go_on(slot, site, k)
+        effects = [*self._read(slot, site, k, granule), *(a for behind in self.slots[1:] for a in _emptied(behind))]
         where = granule.name
         self.builder.action(
             f"prefetch {granule.start} of {site.name}",
@@ -408,6 +469,31 @@ class BufferedView(View):
             says=f"{{cpu}} fetches {where} of {site.name}",
             fairness=Fairness.TASK,
         )
+
+    def _add_fetch_behind(self, number: int, site: Fetchable, k: int, granule: Granule, may: Expr) -> None:
+        """Reading one granule of what may be run after what is in the place before, which is whole and no trap."""
+        before, slot = self.slots[number - 1], self.slots[number]
+        whole = either(
+            *(
+                self._holds(before, other, outcome)
+                for other in self.text.sites
+                if other not in self.constant
+                for outcome in self.outcomes(other)
+                if outcome.kind is not OutcomeKind.TRAP
+            )
+        )
+        begin = whole & (slot.fetching == "nothing") & self._may_begin(k)
+        self.builder.action(
+            f"prefetch {granule.start} of {site.name} as number {number + 1}",
+            actor=self.cpu,
+            guard=may & (self._go_on(slot, site, k) | begin),
+            effects=self._read(slot, site, k, granule),
+            says=f"{{cpu}} fetches {granule.name} of {site.name} ahead of time, behind what it has fetched before",
+        )
+
+
+def _emptied(slot: _Slot) -> Assignments:
+    return [(slot.fetching, "nothing"), *((read, 0) for read in slot.read)]
 
 
 class CoherentView(View):
@@ -456,11 +542,12 @@ class CoherentView(View):
         """Nothing: there is no view that could change."""
 
 
-def make_view(builder: Builder, cpu: Component, text: Text, machine: Machine) -> View:
-    """The view that `machine` asks for."""
-    kinds: dict[Staleness, type[View]] = {
-        Staleness.STALE: StaleView,
-        Staleness.BUFFERED: BufferedView,
-        Staleness.COHERENT: CoherentView,
-    }
-    return kinds[machine.staleness](builder, cpu, text, machine)
+def make_view(builder: Builder, cpu: Component, text: Text, machine: Machine, most: int = 1) -> View:
+    """The view that `machine` asks for. `most`: how many instructions a buffer holds."""
+    match machine.staleness:
+        case Staleness.STALE:
+            return StaleView(builder, cpu, text, machine)
+        case Staleness.BUFFERED:
+            return BufferedView(builder, cpu, text, machine, most)
+        case Staleness.COHERENT:
+            return CoherentView(builder, cpu, text, machine)

@@ -24,11 +24,16 @@ PADDING = b"\x90" * 15  # what follows a site, so that every fetch decodes to so
 
 @dataclass(frozen=True)
 class Decoded:
-    """One instruction as the CPU would run it: how many bytes it takes, its text, whether it is a whole-length no-op."""
+    """One instruction as the CPU would run it: how many bytes it takes, its text, whether it is a whole-length no-op.
+
+    `leaves`: it never goes on behind itself; `target`: where it jumps to then, if it says so itself.
+    """
 
     length: int
     text: str
     harmless: bool
+    leaves: bool = False
+    target: int | None = None
 
 
 def relative(opcode: bytes, address: int, length: int, target: int) -> bytes:
@@ -76,4 +81,7 @@ def decode(code: bytes, address: int) -> Decoded:
     text = str(instruction)
     if near and instruction.near_branch_target:
         text = f"{text.split()[0]} 0x{instruction.near_branch_target:x}"
-    return Decoded(instruction.len, text, instruction.mnemonic == Mnemonic.NOP and instruction.len == len(code))
+    harmless = instruction.mnemonic == Mnemonic.NOP and instruction.len == len(code)
+    jumps = instruction.flow_control == FlowControl.UNCONDITIONAL_BRANCH
+    leaves = jumps or instruction.flow_control in (FlowControl.INDIRECT_BRANCH, FlowControl.RETURN)
+    return Decoded(instruction.len, text, harmless, leaves, instruction.near_branch_target if jumps else None)
