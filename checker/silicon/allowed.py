@@ -141,7 +141,7 @@ class Allowed:
                 continue
             if phase.anything:
                 return True
-            if any(
+            if self._has(phase, self._outcome(site, code), seen) and any(
                 (seen is None or had in (seen, ())) and can_fetch(self.model, site, code, value)
                 for had, value in phase.fetch
             ):

@@ -146,7 +146,7 @@ class _Comparing:
 
     def take(self, cell: Cell, event: Event, count: int) -> None:
         steps = self.allowed.window(cell.before, cell.after)
-        seen = self.seen(cell.seen)
+        seen = None if event.special is not None else self.seen(cell.seen)
         alternatives = list(self.alternatives(event, cell.site))
         back = self.goes_back(event, cell)
         self.met.update((atom, back) for atoms in alternatives for atom in atoms)
@@ -202,7 +202,7 @@ class _Comparing:
         if handling.act is Act.SKIP:
             return ("skip", site)
         function = event.who.function
-        meant = f"call {function.name}" if function else str(handling.meant)
+        meant = f"call {function.name}" if function else "nop"
         return ("redirect" if handling.act in (Act.STUB, Act.STUB_OFF) else "emulate", site, meant)
 
     def says(self, event: Event, s: int) -> str:

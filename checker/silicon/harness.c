@@ -80,6 +80,7 @@ static int synchronise(void)
     int command = P.sync == MEMBARRIER ? MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE : MEMBARRIER_CMD_PRIVATE_EXPEDITED;
     if (P.sync == NONE)
         return 1;
+    WAIT_UNTIL(!atomic_load(&S.halt));
     if (P.sync == MEMBARRIER || P.sync == BARRIER) {
         if (syscall(SYS_membarrier, command, 0, 0))
             die("membarrier");

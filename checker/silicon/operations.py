@@ -295,7 +295,7 @@ class Table:
         found = []
         for site in plan.sites:
             address = self.moved(site.address)
-            ends = b"\xba" + _MAGIC.to_bytes(4, "little") + b"\xc3"  # mov $MAGIC, %edx; ret
+            ends = b"\xba" + (_MAGIC + site.index).to_bytes(4, "little") + b"\xc3"  # mov $MAGIC, %edx; ret
             found += [(address - 8, x86.PADDING[:8]), (address + site.length, x86.PADDING + ends)]
         words = list(plan.words)
         for function in plan.functions.values():

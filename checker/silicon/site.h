@@ -16,7 +16,7 @@ struct thread {
     _Atomic u32 trial, acknowledged, parked;
     _Atomic u64 executions;
     _Alignas(2 * LINE) u64 stack;           /* of run_site, to come back from anywhere */
-    int active, special, late;              /* late: nobody but the end of the trial has let it go */
+    int masked, active, special, late;      /* late: nobody but the end of the trial has let it go */
     u32 via, site, number;
     struct torn now;
     u32 seen;                               /* at which sites this thread has run the new, in this trial */
@@ -104,12 +104,18 @@ static void execute(u32 site)
     u32 after = atomic_load_explicit(&S.step, memory_order_acquire);
     atomic_store_explicit(&me->inside, atomic_load_explicit(&me->inside, memory_order_relaxed) + 1, memory_order_release);
     me->active = 0;
+    if (me->masked) {
+        sigset_t one;
+        sigemptyset(&one), sigaddset(&one, SIGUSR1);
+        me->masked = 0;
+        pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    }
 
     if (me->late)
         return;
     u32 event, first = (P.claims + 2) * P.whos;
     u32 who = (u32)r.who;
-    if (me->special < 0 && r.magic != MAGIC)
+    if (me->special < 0 && r.magic != MAGIC + site)
         me->special = LOST;
     else if (me->special < 0 && who >= P.whos) {
         me->special = TORN;
@@ -156,6 +162,11 @@ static void act(greg_t *regs, const struct action *action, u32 via)
     case BACK:
         me->retries++;
         me->via = 0;
+        if (atomic_load(&S.ends) == me->running) {
+            me->late = 1;
+            leave(regs, LOST);
+            break;
+        }
         regs[REG_RIP] = (greg_t)P.site[me->site];
         break;
     case NOWHERE:
@@ -243,6 +254,8 @@ static void on_fault(int signal, siginfo_t *info, void *context)
         leave(regs, FREED);
     else
         torn(signal, rip, regs);
+    if (action && action->act == STUB_OFF && P.gate)
+        sigaddset(&((ucontext_t *)context)->uc_sigmask, SIGUSR1), me->masked = 1;
     if (!action || action->act != STUB_OFF)  /* with interrupts off the handler lasts until the stub is left */
         atomic_fetch_add(&me->inside, 2);
 }

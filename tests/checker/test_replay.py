@@ -363,3 +363,12 @@ def test_the_traces_of_a_program_replay_whatever_its_threads_are_called(tmp_path
         step["actor"] for trace in json.loads(answer.read_text(encoding="utf-8"))["traces"] for step in trace["steps"]
     } >= {"flusher"}
     assert main(["replay", str(answer)]) == 0
+
+
+def test_what_a_trace_says_is_false_is_about_the_property_that_it_breaks() -> None:
+    """The old may be called while the update goes on, but not by who has run the new."""
+    result = check("careful-call-to-call-old", cpus=1, sites=1)
+    (back,) = (trace for trace in result.traces if trace.property == "never-back")
+    assert back.conjunct == "false: what is called is not older than what this CPU has run here before"
+    missed = next(t for t in check("nop-then-back", cpus=1, sites=1).traces if t.kind == "missed")
+    assert missed.conjunct == "false: what is called is one of S[0..1] = A, B"
