@@ -75,8 +75,13 @@ class Parts:
                     pass
                 case Store(target=target):
                     label = f"store-{target.variable.name}"
-                case Write(place=place):
-                    label = f"write-{place.region.name}"
+                case Write(place=place, content=content):
+                    part = (
+                        ""
+                        if place.stop is None
+                        else f"-{place.start}-{content if isinstance(content, str) else content.hex()}"
+                    )
+                    label = f"write-{place.region.name}{part}"
                 case Execute(region=region) | Maintain(region=region):
                     label = f"{step.default_label()}-{region.name}"
                 case Acquire(lock=word) | Release(lock=word):

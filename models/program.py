@@ -425,6 +425,9 @@ class Free(Step):
 class Execute(Step):
     """Run `region` from byte `entry` on; `then` do the steps of the version that ran (called, or jumped to, from it).
 
+    They come after the last instruction of the run, also where an earlier one calls: give what follows a call a region of
+    its own where that matters. Where the instructions that ran may be of several versions, these have the same `then`.
+
     `trap`: what the handler does, with interrupts off, when a trap byte is executed; at its end it returns behind the
     region (`Goto` returns elsewhere). Without it a trap is fatal: nobody claims it.
     """

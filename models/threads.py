@@ -4,8 +4,9 @@ Left out. May miss bugs: loads happen in order, and stores too where `AnyOrder` 
 its CPU; what CPUs ask of memory and of each other (`Write` and `Sync` in threads of which there are many) takes turns,
 as under text_mutex; threads of which there is one run on CPUs of their own and execute no regions; where two of them
 store to the same bytes at once, the last wins in all of them; requests to CPUs share one flag for each kind, so that who
-asks at the same time waits for the other's answers, too; NMIs. May raise a false alarm: an interrupt's return does not
-serialise unless its handler says so.
+asks at the same time waits for the other's answers, too; NMIs; a call inside a region takes no time, so that its callee
+does not sleep between two instructions of the region. May raise a false alarm: an interrupt's return does not serialise
+unless its handler says so; what a call does comes after the whole run of its region.
 """
 
 from __future__ import annotations

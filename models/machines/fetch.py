@@ -36,7 +36,8 @@ class Staleness(enum.Enum):
     - `stale`: it returns any value that memory held since this CPU last serialised (see `maintenance`), in any order, also
       the new and then the old
     - `buffered`: it reads memory now, but what it read may be executed later; it may precede arrival at the site. A CPU
-      holds at most one instruction, dropped by serialising and by switching tasks
+      holds at most one instruction, of programs up to four that change, in the order of its fetches; they are dropped by
+      serialising and by switching tasks
     - `coherent`: fetched and executed in one step; only with `granularity=instruction`
     """
 

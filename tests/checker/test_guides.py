@@ -44,13 +44,14 @@ def test_the_ten_minutes_of_the_guide_to_programs(tmp_path: Path, capsys: pytest
     (old_line,) = [line for line in first.splitlines() if line.strip().startswith("patcher:")]
     file = tmp_path / "key.py"
     file.write_text(first, encoding="utf-8")
-    arm = (str(file), "--machine", "arm64-dic0")
+    arm = (str(file),)
 
     status, said = asked(capsys, *arm)
+    assert "arm64-dic0" in said
     assert (status, verdict("new-after-return", said)) == (1, "VIOLATED")
     assert "4 steps" in said
 
-    assert main([str(file)]) == 2  # an x86 machine
+    assert main([str(file), "--machine", "x86-linux"]) == 2
     assert "choose another machine" in capsys.readouterr().err
 
     later = first.replace(old_line.strip(), mended.strip()).replace("Region, Thread", "Region, Sync, Thread")
@@ -61,3 +62,8 @@ def test_the_ten_minutes_of_the_guide_to_programs(tmp_path: Path, capsys: pytest
     assert verdict("new-after-return", said) == "VIOLATED"
     status, said = asked(capsys, str(file), "--machine", "arm64-dic1", "--without", "maintain-key")
     assert verdict("new-after-return", said) == "proved"
+    assert main(["explain", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "● maintain-key" in said and "without maintain-key: new-after-return, 7 steps" in said
+    assert main(["matrix", str(file)]) == 0
+    assert "maintain-key: needed on arm64-dic0; elsewhere it protects nothing" in capsys.readouterr().out

@@ -77,7 +77,7 @@ KEY = re.findall(
 MENDED = (
     KEY.replace("Maintain(key), Note", "Maintain(key), Sync(), Note")
     .replace("Region, Thread", "Region, Sync, Thread")
-    .replace(', violated=["new-after-return"]', "")
+    .replace('violated=["new-after-return"]', "")
 )
 
 

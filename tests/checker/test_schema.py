@@ -43,6 +43,8 @@ ANSWERS = {
     "explain": ("explain", "careful-call-to-call", *SMALL),
     "explain what is broken": ("explain", "nop-then-back", *SMALL),
     "explain, a limit": ("explain", "careful-call-to-call", "--max-states", "50", *SMALL),
+    "explain a program": ("explain", "PROGRAM"),
+    "matrix of a program": ("matrix", "PROGRAM"),
     "matrix": ("matrix", "stop-machine", "--cpus", "1"),
     "matrix, a limit": ("matrix", "permanent", "--max-states", "20", "--machine", "x86-linux"),
     "a bug of a strategy": ("bug", "K7"),
@@ -185,7 +187,8 @@ FREE = (
 
 
 @pytest.mark.parametrize(
-    "case", ["violated and exposed", "a program", "prove more", "explain", "matrix", "catalogue", "diff"]
+    "case",
+    ["violated and exposed", "a program", "prove more", "explain", "explain a program", "matrix", "catalogue", "diff"],
 )
 def test_a_damaged_answer_is_refused(case: str, program: str, capsys: pytest.CaptureFixture[str]) -> None:
     damage(answer(ANSWERS[case], program, capsys), validator(schema_of(ANSWERS[case])))
