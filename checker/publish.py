@@ -151,7 +151,7 @@ def _answer(verdict: PropertyVerdict, path: str) -> Answer:
     """One cell; where there is a trace, it leads to its first step."""
     link = "" if verdict.trace is None else f"{path}#trace-{verdict.trace + 1}-step-0"
     kind = "vacuous" if verdict.vacuous else verdict.verdict
-    return Answer(verdict.property, kind, text.answer(verdict), link)
+    return Answer(verdict.property, kind, text.whole_answer(verdict), link)
 
 
 def _merged(sheets: Sequence[Sheets]) -> list[StrategyRows]:

@@ -26,6 +26,11 @@ def answer(verdict: PropertyVerdict) -> str:
     return f"{word} ({verdict.kind})" if verdict.kind and verdict.kind != verdict.property else word
 
 
+def whole_answer(verdict: PropertyVerdict) -> str:
+    """One cell where no remarks stand beside it: the answer, and whether nothing put the property to the test."""
+    return f"{answer(verdict)}, vacuous" if verdict.vacuous else answer(verdict)
+
+
 def verdict_table(result: CheckResult, paint: Paint) -> list[str]:
     """The table of all properties, one for each use case where they do not fit beside each other, and remarks."""
     whole = _rows(result.results)

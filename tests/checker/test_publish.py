@@ -38,6 +38,16 @@ def steps(sites):
 
 mine = Strategy(name="mine", says="in one go", source="a test", steps=steps)
 """
+NOTHING = """\
+from models.protocol import Strategy, Sync
+
+
+def steps(sites):
+    yield Sync()
+
+
+nothing = Strategy(name="nothing", says="writes nothing", source="a test", steps=steps)
+"""
 
 
 class Links(HTMLParser):
@@ -94,8 +104,20 @@ def test_the_index_says_what_the_checks_say(folder):
     rows = [[cell.strip() for cell in row] for row in found.rows]
     for scenario in scenarios(load(NAME)).values():
         for result in check(NAME, scenario, proof=True).results:
-            cells = [text.answer(v) for v in result.verdicts]
+            cells = [text.whole_answer(v) for v in result.verdicts]
             assert any(row[-len(cells) :] == cells and result.use_case in row[-len(cells) - 1] for row in rows), cells
+
+
+def test_the_index_says_in_words_that_a_verdict_is_vacuous(tmp_path):
+    (tmp_path / "mine.py").write_text(NOTHING, encoding="utf-8")
+    sheets = run(Job("strategy", str(tmp_path / "mine.py")))
+    result = check(load(str(tmp_path / "mine.py")), proof=True).results[0]
+    vacuous = [v.property for v in result.verdicts if v.vacuous]
+    assert vacuous and isinstance(sheets.row, StrategyRows)
+    told = {a.property: a.says for row in sheets.row.scenarios[0].use_cases for a in row.answers}
+    assert [name for name, says in told.items() if says.endswith(", vacuous")] == vacuous
+    index = site.index([sheets.row], [], [])
+    assert all(f">{told[name]}</td>" in index for name in vacuous) and '<dt class="vacuous">' in index
 
 
 def test_a_link_to_a_trace_names_one_that_the_page_has(folder):

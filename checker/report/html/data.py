@@ -50,7 +50,7 @@ def _verdicts(result: CheckResult) -> Iterator[Values]:
             "required": found[0].required,
             "cells": [
                 {
-                    "text": text.answer(v),
+                    "text": text.whole_answer(v),
                     "verdict": "vacuous" if v.vacuous else v.verdict,
                     "note": v.note or "; ".join(v.vacuous),
                     "trace": v.trace,

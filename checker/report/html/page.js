@@ -40,8 +40,7 @@
   }
 
   function verdictCell(cell) {
-    const text = cell.verdict === "vacuous" ? `${cell.text}, vacuous` : cell.text;
-    const word = cell.trace === null ? text : make("a", { href: address(cell.trace, 0), class: cell.verdict }, text);
+    const word = cell.trace === null ? cell.text : make("a", { href: address(cell.trace, 0), class: cell.verdict }, cell.text);
     return make("td", { class: cell.verdict }, word, cell.note && make("div", { class: "note" }, cell.note));
   }
 
