@@ -16,7 +16,7 @@ from models.library import load
 from models.properties import OLD_OR_NEW
 from tests.browser.driving import Browser, browser
 
-RIGHT, LEFT, HOME, END = "\ue014", "\ue012", "\ue011", "\ue010"
+RIGHT, LEFT, HOME, END, ENTER = "\ue014", "\ue012", "\ue011", "\ue010", "\ue007"
 HOSTILE = "</script><img src=http://localhost:1/x onerror=document.title=/broken/><!--<script>"
 
 
@@ -129,6 +129,22 @@ def test_a_link_names_the_step(tab, page):
     tab.open(page, "#step-99")
     assert tab.text("#now").startswith("Step 6 of 6")
     assert tab.messages() == []
+
+
+@pytest.mark.parametrize("fragment", ["#step-x", "#trace", "#step-", "#step--1", "#steps", "#trace-0", "#trace-99"])
+def test_an_address_that_names_no_step_shows_a_step_all_the_same(tab, page, fragment):
+    tab.open(page, fragment)
+    assert tab.text("#now").startswith("Step ") and tab.text("#trace-title").startswith("Trace 1")
+    tab.press(HOME, RIGHT)
+    assert tab.text("#now").startswith("Step 1 of 6")
+
+
+def test_the_skip_link_leads_to_the_steps_and_the_step_outlives_a_reload(tab, page):
+    tab.open(page, "#trace-3-step-2")
+    tab.one(".skip").send_keys(ENTER)
+    assert tab.run("return document.activeElement.id") == "steps"
+    tab.driver.refresh()
+    assert tab.text("#trace-title").startswith("Trace 3") and tab.text("#now").startswith("Step 2 of")
 
 
 def test_a_chosen_byte_leads_to_the_steps_that_change_it(tab, page, result):

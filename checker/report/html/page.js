@@ -344,10 +344,11 @@
   function onAddress() {
     const found = /^#(?:trace-(\d+))?-?(?:step-(\d+))?$/.exec(location.hash);
     const trace = found && found[1] ? Number(found[1]) - 1 : 0;
-    if (!doc.traces.length || (location.hash && !found)) return;
+    if (!doc.traces.length) return;
+    if (run && location.hash && !found) return history.replaceState(null, "", address(shown.trace, shown.step));
     if (!run || trace !== shown.trace) { stop(); showTrace(doc.traces[trace] ? trace : 0); }
     const start = run.witness ? 0 : run.last; // whoever opens the page wants to know what is wrong
-    goTo(found && found[2] ? Number(found[2]) : location.hash ? 0 : start);
+    goTo(found ? Number(found[2] || 0) : start);
     if (location.hash && $("controls").getBoundingClientRect().top > innerHeight / 2) $("trace").scrollIntoView();
   }
 
