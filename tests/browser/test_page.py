@@ -162,6 +162,29 @@ def test_a_chosen_byte_leads_to_the_steps_that_change_it(tab, page, result):
     assert tab.text("#now").startswith("Step 0 of")
 
 
+def test_the_focus_stays_on_what_was_pressed(tab, page):
+    focused = "return document.activeElement.getAttribute('aria-label')"
+    tab.open(page, "#step-2")
+    byte = tab.every("#sites .byte")[7]
+    name = byte.get_attribute("aria-label")
+    byte.send_keys(ENTER)
+    assert tab.run(focused) == name
+    assert tab.run("return document.activeElement.getAttribute('aria-pressed')") == "true"
+    tab.one("#first").send_keys(ENTER)
+    assert tab.text("#now").startswith("Step 0 of") and tab.run(focused) == "to the start"
+    assert tab.one("#first").get_attribute("aria-disabled") == tab.one("#back").get_attribute("aria-disabled") == "true"
+    tab.one("#last").send_keys(ENTER)
+    assert tab.text("#now").startswith("Step 6 of") and tab.run(focused) == "to the end"
+    assert tab.one("#first").get_attribute("aria-disabled") == "false"
+
+
+def test_the_focus_stays_in_the_lanes_when_another_trace_is_shown(tab, page):
+    tab.open(page, "#step-1")
+    tab.one("#row-1 a").send_keys("]")
+    assert tab.text("#trace-title").startswith("Trace 2")
+    assert tab.run("return document.activeElement.textContent") == "1"
+
+
 def test_a_chosen_cpu_leads_to_its_steps(tab, page, result):
     tab.open(page, "#step-0")
     tab.every("#lanes thead button")[1].click()

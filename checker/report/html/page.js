@@ -20,6 +20,15 @@
     return element;
   }
 
+  // New children for a box. If one of the old had the focus, the new one with its key has it, or else the first with a key.
+  function refill(box, ...children) {
+    const focused = box.contains(document.activeElement) && document.activeElement.dataset.key;
+    box.replaceChildren(...children);
+    const keyed = focused ? [...box.querySelectorAll("[data-key]")] : [];
+    const again = keyed.find((element) => element.dataset.key === focused) || keyed[0];
+    if (again) again.focus({ preventScroll: true });
+  }
+
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   const named = (actor) => (actor.startsWith("cpu ") ? "CPU " + actor.slice(4) : actor);
   const address = (trace, step) => (trace ? `#trace-${trace + 1}-step-${step}` : `#step-${step}`);
@@ -95,7 +104,7 @@
 
   function showLanes() {
     const heads = run.lanes.map((actor) => make("th", { class: "lane", scope: "col" },
-      make("button", { type: "button", title: `follow ${named(actor)}`, onclick: () => follow(`actor ${actor}`) },
+      make("button", { type: "button", title: `follow ${named(actor)}`, "data-key": actor, onclick: () => follow(`actor ${actor}`) },
         actor.startsWith("cpu ") ? actor.slice(4) : capital(actor).charAt(0), make("span", { class: "hidden" }, ` ${named(actor)}`))));
     const head = make("thead", {}, make("tr", {}, make("th", { class: "number", scope: "col" }, "#"), heads,
       make("th", { scope: "col" }, "step", make("span", { class: "note" }, ` (${legend()})`))));
@@ -107,7 +116,7 @@
     if (run.rests) rows.push(wholeRow("from here on nothing has to happen any more", "loop"));
     rows.push(wholeRow(run.why, run.witness ? "end witness" : "end"));
     if (run.conjunct) rows.push(wholeRow(run.conjunct, ""));
-    $("lanes").replaceChildren(head, make("tbody", {}, rows));
+    refill($("lanes"), head, make("tbody", {}, rows));
   }
 
   const legend = () => [...run.lanes.filter((a) => !a.startsWith("cpu ")).map((a) => `${capital(a).charAt(0)}: ${a}`),
@@ -122,7 +131,7 @@
       const acts = step && step.actor === actor;
       return make("td", { class: acts ? "lane acts" : "lane" }, acts ? "●" : "·");
     });
-    const link = make("a", { href: address(shown.trace, number) }, String(number));
+    const link = make("a", { href: address(shown.trace, number), "data-key": `step ${number}` }, String(number));
     const says = make("td", {}, step ? step.says : "the start", make("div", { class: "print mono" }, printed(number)));
     return make("tr", { id: `row-${number}`, onclick: () => goTo(number) }, make("td", { class: "number" }, link), lanes, says);
   }
@@ -151,12 +160,17 @@
     showSites();
     showVariables();
     showSource();
-    for (const id of ["first", "back"]) $(id).disabled = shown.step === 0;
-    for (const id of ["on", "last"]) $(id).disabled = shown.step === run.last;
     const ends = changesOf(shown.follow);
-    $("previous").disabled = !ends.some((k) => k < shown.step);
-    $("next").disabled = !ends.some((k) => k > shown.step);
+    able(shown.step > 0, "first", "back");
+    able(shown.step < run.last, "on", "last");
+    able(ends.some((k) => k < shown.step), "previous");
+    able(ends.some((k) => k > shown.step), "next");
     if (shown.step === run.last) stop();
+  }
+
+  // A button that was disabled would lose the focus; one that is only said to be keeps it.
+  function able(yes, ...ids) {
+    for (const id of ids) $(id).setAttribute("aria-disabled", String(!yes));
   }
 
   function keepInView(box, element) {
@@ -191,7 +205,7 @@
       }
       return make("table", { class: "bytes mono" }, make("caption", {}, site.name), make("tbody", {}, rows));
     });
-    $("sites").replaceChildren(...boxes);
+    refill($("sites"), ...boxes);
   }
 
   const viewOf = (site, cpu) => site.seen.find((view) => view.cpu === cpu);
@@ -218,8 +232,8 @@
   function byteButton(site, whose, label, byte, k, before) {
     const key = `byte ${site} ${whose} ${k}`, changed = before.length > k && before[k] !== byte;
     const kinds = ["byte", changed && "changed", byte.includes("/") && "mixed"].filter(Boolean).join(" ");
-    return make("button", { type: "button", class: kinds, "aria-pressed": String(shown.follow === key),
-      "aria-label": `${label}, byte ${k}: ${byte}${changed ? ", changed" : ""}`, title: "follow this byte", onclick: () => follow(key) },
+    return make("button", { type: "button", class: kinds, "data-key": key,
+      "aria-pressed": String(shown.follow === key), "aria-label": `${run.sites[site].name}, ${label}, byte ${k}: ${byte}${changed ? ", changed" : ""}`, title: "follow this byte", onclick: () => follow(key) },
     byte);
   }
 
