@@ -216,6 +216,14 @@ def test_play_goes_on_to_the_end_and_stops(tab, page):
     assert tab.text("#play") == "play"
 
 
+def test_space_plays_when_a_link_has_the_focus_and_the_button_says_so_once(tab, page):
+    tab.open(page, "#step-0")
+    tab.one("#row-0 a").send_keys(" ")
+    assert tab.text("#play") == "pause" and tab.one("#play").get_attribute("aria-pressed") is None
+    tab.one("#row-0 a").send_keys(" ")
+    assert tab.text("#play") == "play"
+
+
 def test_light_and_dark_differ_and_follow_the_system_until_somebody_chooses(tab, page):
     paper = "return getComputedStyle(document.body).backgroundColor"
     seen = []
@@ -248,6 +256,8 @@ def test_everything_that_can_be_operated_has_a_name_for_a_screen_reader(tab, pag
     operable = [n for n in nodes if n.get("role", {}).get("value") in ("button", "link", "slider", "combobox")]
     assert len(operable) > 30
     assert [n for n in operable if not n.get("name", {}).get("value")] == []
+    bytes_ = [n["name"]["value"] for n in operable if ", byte " in n["name"]["value"]]
+    assert len(bytes_) == len(set(bytes_)) > 20
 
 
 def test_in_a_narrow_window_nothing_is_cut_off(tab, page):

@@ -319,7 +319,6 @@
     clearInterval(shown.timer);
     shown.timer = 0;
     $("play").textContent = "play";
-    $("play").setAttribute("aria-pressed", "false");
   }
 
   function play() {
@@ -327,7 +326,6 @@
     if (shown.step === run.last) goTo(0);
     shown.timer = setInterval(() => goTo(shown.step + 1), PLAY_MS);
     $("play").textContent = "pause";
-    $("play").setAttribute("aria-pressed", "true");
   }
 
   function other(direction) {
@@ -349,7 +347,7 @@
 
   function onKey(event) {
     const busy = ["SELECT", "INPUT", "TEXTAREA"].includes(event.target.tagName);
-    const pressing = event.key === " " && ["BUTTON", "A"].includes(event.target.tagName);
+    const pressing = event.key === " " && event.target.tagName === "BUTTON";
     if (!KEYS[event.key] || busy || pressing || event.ctrlKey || event.metaKey || event.altKey || !run) return;
     event.preventDefault();
     KEYS[event.key]();
