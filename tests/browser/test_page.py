@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -296,6 +297,18 @@ def test_what_comes_from_a_users_file_is_only_ever_text(tab, result, tmp_path):
     assert tab.text("h1") == HOSTILE and HOSTILE in tab.text("#now") and HOSTILE in tab.text("#command")
     assert tab.every("img") == [] and tab.driver.title == f"{HOSTILE} · check-strategy"
     assert tab.messages() == [] and tab.requests() == [f"{path.as_uri()}#step-2".partition("#")[0]]
+
+
+def test_what_a_users_file_would_hide_is_shown(tab, result, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.browser.test_page.HOSTILE", "if \u202e\u2066 }x{ \0\x1b\x9b\ud800 \u2069\u200f")
+    path = tmp_path / "page.html"
+    path.write_text(html.render(hostile(result), HOSTILE, title=f"{HOSTILE} called"), encoding="utf-8")
+    shown = r"if \u202e\u2066 }x{ \u0000\u001b\u009b\ud800 \u2069\u200f"
+    tab.open(path, "#step-2")
+    assert tab.text("h1") == f"{shown} called" and tab.driver.title.startswith(shown)
+    assert shown in tab.text("#now") and shown in tab.text("#variables") and shown in tab.text("#command")
+    assert re.search("[\u202a-\u202e\u2066-\u2069\0\x1b]", tab.run("return document.documentElement.outerHTML")) is None
+    assert tab.messages() == []
 
 
 def test_a_page_that_does_not_escape_is_noticed(tab, result, tmp_path, monkeypatch):

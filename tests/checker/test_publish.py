@@ -38,6 +38,7 @@ def steps(sites):
 
 mine = Strategy(name="mine", says="in one go", source="a test", steps=steps)
 """
+HIDDEN = "a\u202eb\0c"
 NOTHING = """\
 from models.protocol import Strategy, Sync
 
@@ -162,6 +163,15 @@ def test_what_a_user_calls_things_is_text_in_every_page():
     assert "<script" not in site.prose(name, f"# {name}\n\n{name}\n\n<img src=x>", "")
     assert "<img" not in site.prose(name, f"# {name}\n\n{name}\n\n<img src=x>", "")
     assert site.stem("../../etc/<passwd>") == "etc-passwd"
+
+
+def test_what_would_turn_text_round_is_shown_in_every_page():
+    sheets = run(Job("strategy", NAME))
+    assert isinstance(sheets.row, StrategyRows)
+    hostile = StrategyRows(HIDDEN, HIDDEN, "", sheets.row.scenarios)
+    pages = [site.index([hostile], [], []), site.matrix_page(HIDDEN, HIDDEN, [], {}), site.prose(HIDDEN, HIDDEN, "")]
+    for page in pages:
+        assert r"a\u202eb\u0000c" in page and not set(HIDDEN[1::2]) & set(page)
 
 
 def test_a_users_own_file_is_reported_like_a_shipped_one(tmp_path, capsys):

@@ -6,6 +6,7 @@ States are told by what changes in them, so that a trace of hundreds of steps st
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -20,24 +21,48 @@ from models.system.expressions import Variable
 
 _MOST_RUN = 8  # ways to run what a CPU may fetch that are told; of more, the number
 _MOST_LINES = 600  # of a source file that are shown: all, or those around the steps
+_UNSEEN = re.compile(  # control characters, those that turn the direction of text, and halves of characters
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 Values = dict[str, Any]
+
+
+def visible(said: str) -> str:
+    """`said` with each character that works unseen written as a number; lines and tabs stay. Of HTML it stays HTML."""
+    return type(said)(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", said))
+
+
+def _all_visible(values: Any) -> Any:
+    """The same for all strings in JSON values, names too."""
+    match values:
+        case str():
+            return visible(values)
+        case dict():
+            return {visible(name): _all_visible(value) for name, value in values.items()}
+        case list() | tuple():
+            return [_all_visible(value) for value in values]
+        case _:
+            return values
 
 
 def document(result: CheckResult, command: str) -> Values:
     """The whole page. `command` is what gives the same answer."""
     traces = [trace_values(result, trace, witness=False) for trace in result.traces]
     traces += [trace_values(result, trace, witness=True) for trace in result.witnesses]
-    return {
-        "name": result.strategy.name,
-        "says": result.strategy.says,
-        "source": result.strategy.source,
-        "command": command,
-        "useCases": [r.use_case for r in result.results],
-        "verdicts": list(_verdicts(result)),
-        "facts": [list(fact) for fact in text.facts(result)],
-        "traces": traces,
-        "files": _files(result),
-    }
+    told: Values = _all_visible(
+        {
+            "name": result.strategy.name,
+            "says": result.strategy.says,
+            "source": result.strategy.source,
+            "command": command,
+            "useCases": [r.use_case for r in result.results],
+            "verdicts": list(_verdicts(result)),
+            "facts": [list(fact) for fact in text.facts(result)],
+            "traces": traces,
+            "files": _files(result),
+        }
+    )
+    return told
 
 
 def _verdicts(result: CheckResult) -> Iterator[Values]:
