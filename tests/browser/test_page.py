@@ -100,6 +100,34 @@ def test_what_a_cpu_may_fetch_is_shown_with_what_it_would_run(tab, page):
     assert row.text.endswith("runs call A or int3")
 
 
+def numbers(said: str) -> list[int]:
+    """The CPUs that a row is about: `CPUs 0, 2 and 5 to 9 may fetch …`."""
+    found = []
+    for first, last in re.findall(r"(\d+)(?: to (\d+))?", re.sub(r"(may|has|have) .*", "", said)):
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def test_of_many_cpus_each_that_acts_or_sees_something_else_has_a_row(tab, tmp_path):
+    result = check("nop-then-back", cpus=7, sites=1)
+    path = tmp_path / "page.html"
+    path.write_text(html.render(result, "nop-then-back"), encoding="utf-8")
+    for number, trace in enumerate(result.traces, 1):
+        tab.open(path, f"#trace-{number}-step-0")
+        before = trace.start[0].seen
+        for step in trace.steps:
+            tab.press(RIGHT)
+            (site,) = step.bytes
+            rows = tab.run(
+                "return [...document.querySelectorAll('#sites tr:not(:first-child)')].map(r => [r.querySelector('th').innerText,"
+                "[...r.querySelectorAll('.byte')].map(b => b.innerText).join(' ')])"
+            )
+            shown = {cpu: bytes_ for said, bytes_ in rows for cpu in numbers(said)}
+            wanted = {cpu for cpu in range(7) if site.seen[cpu] or before[cpu] or cpu == step.instance}
+            assert shown == {cpu: site.seen[cpu] or site.memory for cpu in wanted}
+            before = site.seen
+
+
 def test_keys_buttons_rows_and_the_slider_step(tab, page):
     tab.open(page, "#step-0")
     for act, expected in (

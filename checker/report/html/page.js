@@ -198,9 +198,10 @@
     const boxes = now.map((site, k) => {
       const width = site.memory.length;
       const rows = [byteRow(k, "memory", "memory", site.memory, before[k].memory, width, site.decoded)];
-      for (const [label, cpu] of viewers(now, k)) {
+      for (const cpus of viewers(site, before[k])) {
+        const cpu = cpus.find((one) => shown.follow.startsWith(`byte ${k} ${one} `)) || cpus[0];
         const view = viewOf(site, cpu), earlier = viewOf(before[k], cpu);
-        rows.push(byteRow(k, String(cpu), view || earlier ? `${label} ${run.verb}` : label, view ? view.bytes : site.memory,
+        rows.push(byteRow(k, String(cpu), whoSees(cpus, view || earlier), view ? view.bytes : site.memory,
           earlier ? earlier.bytes : before[k].memory, width, view ? view.runs.join(" or ") : "", !view));
       }
       return make("table", { class: "bytes mono" }, make("caption", {}, site.name), make("tbody", {}, rows));
@@ -210,16 +211,37 @@
 
   const viewOf = (site, cpu) => site.seen.find((view) => view.cpu === cpu);
 
-  // Every CPU has its row where they are few; otherwise those that see something else, equal ones together.
-  function viewers(sites, k) {
-    if (run.cpus.length <= MOST_ROWS) return run.cpus.map((_, cpu) => [`CPU ${cpu}`, cpu]);
-    const groups = new Map();
-    for (const view of sites[k].seen) {
-      const key = view.bytes.join(" ");
-      groups.set(key, [...(groups.get(key) || []), view.cpu]);
+  // The CPUs of each row: where they are few, each has one. Otherwise those do that see, or have just seen, something other
+  // than memory, equal ones together, and the one that acts.
+  function viewers(site, before) {
+    if (run.cpus.length <= MOST_ROWS) return run.cpus.map((_, cpu) => [cpu]);
+    const actor = shown.step && run.steps[shown.step - 1].actor;
+    const rows = new Map();
+    run.cpus.forEach((name, cpu) => {
+      const views = [viewOf(site, cpu), viewOf(before, cpu)], acts = name === actor;
+      if (!acts && !views.some(Boolean)) return;
+      const key = JSON.stringify([acts, ...views.map((view) => view && view.bytes)]);
+      rows.set(key, [...(rows.get(key) || []), cpu]);
+    });
+    return [...rows.values()];
+  }
+
+  function whoSees(cpus, differs) {
+    const several = cpus.length > 1, says = several ? run.verb.replace("has ", "have ") : run.verb;
+    return `CPU${several ? "s" : ""} ${listed(cpus)}${differs ? ` ${says}` : ""}`;
+  }
+
+  // `0, 1 and 3`, `0 to 63 and 65`, as the text report has it.
+  function listed(numbers) {
+    const parts = [];
+    for (const number of numbers) {
+      const part = parts[parts.length - 1];
+      if (part && part[part.length - 1] + 1 === number) part.push(number);
+      else parts.push([number]);
     }
-    return [...groups.values()].map((cpus) => [
-      cpus.length > 3 ? `CPU ${cpus[0]} and ${cpus.length - 1} more` : `CPU ${cpus.join(", ")}`, cpus[0]]);
+    const said = parts.flatMap((part) => (part.length > 3 ? [`${part[0]} to ${part[part.length - 1]}`] : part.map(String)));
+    const last = said.pop();
+    return said.length ? `${said.join(", ")} and ${last}` : last;
   }
 
   function byteRow(site, whose, label, bytes, before, width, runs, same = false) {
