@@ -61,6 +61,14 @@ class Browser:
     def run(self, script: str, *arguments: object) -> object:
         return self.driver.execute_script(script, *arguments)
 
+    def width(self, asked: int) -> object:
+        """How wide the page becomes in a window of a width; more than that means that it has to be scrolled sideways."""
+        self.command("Emulation.setDeviceMetricsOverride", width=asked, height=800, deviceScaleFactor=1, mobile=True)
+        try:
+            return self.run("return document.documentElement.scrollWidth")
+        finally:
+            self.command("Emulation.clearDeviceMetricsOverride")
+
     def command(self, name: str, **parameters: object) -> dict:
         return self.driver.execute_cdp_cmd(name, parameters)
 

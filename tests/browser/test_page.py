@@ -289,13 +289,71 @@ def test_everything_that_can_be_operated_has_a_name_for_a_screen_reader(tab, pag
     assert len(bytes_) == len(set(bytes_)) > 20
 
 
-def test_in_a_narrow_window_nothing_is_cut_off(tab, page):
-    tab.command("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
-    try:
-        tab.open(page, "#step-2")
-        assert tab.run("return document.documentElement.scrollWidth <= innerWidth")
-    finally:
-        tab.command("Emulation.clearDeviceMetricsOverride")
+LONG = """\
+from models.assembly import arm64
+from models.program import Check, Execute, Note, Program, Region, Thread, Write, word
+
+cpu, patcher = Thread("cpu", many=True), Thread("patcher")
+key = Region("key", {"nops": [arm64.nop()] * 3, "calls": [arm64.branch("one"), arm64.branch("two"), arm64.branch("three")]})
+returned = word("returned")
+threads = {
+    cpu: [Execute(key, {"nops": [Check(~returned, "new-after-return", says="too late")]})],
+    patcher: [Write(key.whole, "calls"), Note(returned, 1)],
+}
+program = Program(name="long" * 50, says="long" * 50, source="a test", threads=threads)
+"""
+
+
+@pytest.mark.parametrize("width", [360, 400, 1000])
+def test_in_a_narrow_window_nothing_is_cut_off(tab, page, result, tmp_path, width):
+    long, program = tmp_path / "long.html", tmp_path / "program.html"
+    (tmp_path / "long.py").write_text(LONG, encoding="utf-8")
+    name = "a_long_name" * 30
+    program.write_text(html.render(check(str(tmp_path / "long.py")), name), encoding="utf-8")
+    long.write_text(html.render(result, name, name, name, [(name, name)], (name, name)), encoding="utf-8")
+    for path in (page, long, program):
+        tab.open(path, "#step-2")
+        assert tab.width(width) == width
+
+
+def test_whatever_is_written_can_be_told_from_what_is_behind_it(tab, page, result):
+    for scheme in ("light", "dark"):
+        tab.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        tab.open(page, "#step-0")
+        tab.press("e")
+        seen = set()
+        for _ in result.traces[0].steps:
+            tab.press(RIGHT)
+            found = tab.run(CONTRASTS)
+            tab.run("[...document.querySelectorAll('#sites .changed[aria-pressed=false]')].at(-1)?.click()")
+            found += tab.run(CONTRASTS)  # with one that is followed
+            assert [text for text in found if text[0] < 4.5] == []
+            seen |= {kind for _, kind, _ in found}
+        assert {"byte changed mixed", "byte changed", "n"} <= seen
+    tab.command("Emulation.setEmulatedMedia", features=[])
+
+
+# Of each element that has text of its own: the ratio of WCAG between its colour and what is behind it, its class, the text.
+# What cannot be pressed, and the dots of lanes in which nothing happens, may be faint.
+CONTRASTS = """
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+const shares = [0.2126, 0.7152, 0.0722];
+const luminance = (colour) => numbers(colour).slice(0, 3).map(linear).reduce((sum, c, k) => sum + c * shares[k], 0);
+function behind(element) {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor, alpha = numbers(colour)[3];
+    if (alpha === undefined || alpha === 1) return colour;
+  }
+}
+const written = document.querySelectorAll("body *:not(script, noscript, option, optgroup, [aria-disabled=true])");
+return [...written].flatMap((element) => {
+  const text = [...element.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join("").trim();
+  if (!text || text === "·" || !element.checkVisibility()) return [];
+  const [dim, bright] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((a, b) => a - b);
+  return [[(bright + 0.05) / (dim + 0.05), element.className, text]];
+});
+"""
 
 
 # ---- a strategy file that means harm --------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ def test_from_the_index_to_a_trace_and_back(tab, tmp_path):
     tab.one(".back a").click()
     assert tab.one("#strategies").is_displayed()
     assert tab.messages() == []
-    tab.command("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
-    tab.open(tmp_path / "index.html")
-    assert tab.run("return document.documentElement.scrollWidth <= innerWidth")
+    pages = list(tmp_path.rglob("*.html"))
+    assert {path.parent.name for path in pages} >= {"strategies", "matrix", "proofs"}
+    for path in pages:
+        tab.open(path)
+        assert (tab.width(360), tab.width(400)) == (360, 400), path
