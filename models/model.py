@@ -112,11 +112,15 @@ class Model(ABC):
         """What property `name` asks of an execution in a state, at the end of a trace that breaks it; "" where nobody says."""
 
     def seen(self, shown: Shown, value: Value) -> str:
-        """What one CPU may fetch of a piece of text: of the places in it, the first of which it may fetch anything."""
+        """What one CPU may fetch of a piece of text, byte by byte, `··` where it has nothing; "" if that is plain memory."""
         if self.view is None:
             return ""
-        places = [place for place in self.view.text.sites if place.granules[0].site == shown.index]
-        return next(filter(None, (self.view.seen(place, value) for place in places)), "")
+        found: dict[int, str] = {}
+        for place in self.view.text.sites:
+            if place.granules[0].site == shown.index:
+                found |= enumerate(self.view.seen(place, value).split(), place.granules[0].start)
+        length = shown.granules[-1].stop
+        return " ".join(found.get(at, "··") for at in range(length)) if found else ""
 
 
 def plural(count: int, noun: str) -> str:

@@ -242,7 +242,7 @@ def _bytes(found: Iterable[SiteBytes], sites: Sequence[int], verb: str, indent: 
             several = len(who) > 1
             cpus = f"CPU{'s' if several else ''} {_listed(who)}"
             says = verb.replace("has ", "have ") if several else verb
-            lines.append(f"{indent}    {cpus} {says} {seen}")
+            lines.append(fill(f"{cpus} {says} {seen}", f"{indent}    ", f"{indent}      "))
     return lines
 
 

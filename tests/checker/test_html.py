@@ -9,7 +9,7 @@ import pytest
 
 from checker import check
 from checker.cli import main
-from checker.report import html
+from checker.report import html, structured, text
 
 
 def values_in(page: str) -> dict:
@@ -70,8 +70,6 @@ def test_the_page_is_small(result):
 def test_without_scripts_the_answer_is_there_as_text(result):
     from markupsafe import escape
 
-    from checker.report import text
-
     page = html.render(result, "nop-then-back")
     assert f"<pre>{escape(text.render(result))}</pre>" in page
 
@@ -91,3 +89,36 @@ def test_a_program_has_a_page_too(tmp_path):
     result = check(bugs()["K15"].before, witnesses=True)
     told = values_in(html.render(result, "K15"))
     assert told["traces"] and set(told["traces"][0]["actors"]) >= {s.actor for s in result.traces[0].steps}
+
+
+TWO = """\
+from models.assembly import arm64
+from models.program import Check, Execute, Note, Program, Region, Thread, Write, word
+
+cpu, patcher = Thread("cpu", many=True), Thread("patcher")
+key = Region("key", {"nops": [arm64.nop(), arm64.nop()], "calls": [arm64.branch("one"), arm64.branch("two")]})
+returned = word("returned")
+threads = {
+    cpu: [Execute(key, {"nops": [Check(~returned, "new-after-return", says="too late")]})],
+    patcher: [Write(key.whole, "calls"), Note(returned, 1)],
+}
+program = Program(name="two", says="two instructions", source="a test", threads=threads)
+"""
+
+
+def test_of_a_region_of_several_words_every_word_is_told(tmp_path):
+    (tmp_path / "two.py").write_text(TWO, encoding="utf-8")
+    result = check(str(tmp_path / "two.py"))
+    (late,) = (t for t in result.traces if t.property == "new-after-return")
+    (found,) = late.steps[-1].bytes
+    assert not any(late.start[0].seen)  # nothing but what memory holds
+    assert (
+        found.seen[0].split()[::4] == ["1f/01", "1f/01"]
+        and len(found.seen[0].split()) == len(found.memory.split()) == 8
+    )
+    assert structured.trace_to_json(late)["steps"][-1]["bytes"]["“key”"]["seen by cpu 0"] == found.seen[0]
+    lines = text.render_trace(late, 1).splitlines()
+    assert max(map(len, lines)) <= 80 and found.seen[0] in " ".join(" ".join(lines).split())
+    told = values_in(html.render(result, "two"))["traces"][result.traces.index(late)]["steps"]
+    (view, _) = next(step for step in told if step["actor"] == "patcher")["sites"][0]["seen"]
+    assert view["bytes"] == found.seen[0].split() and view["runs"] == "nop or b one; at “key” + 4 nop or b two"

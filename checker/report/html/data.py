@@ -138,25 +138,29 @@ def _step(step: TraceStep, sets: Mapping[str, Variable]) -> Values:
 
 def _sites(narrator: Narrator, state: State, found: Sequence[SiteBytes]) -> list[Values]:
     """For each site, memory byte by byte, and for each CPU that may fetch something else, what, and what it would run."""
-    runs: list[dict[int, list[str]]] = []
-    for instance in range(len(narrator.system.instances)):
-        mine: dict[int, list[str]] = {}
-        for place, said in narrator.may_run(state, instance):
-            mine.setdefault(place.granules[0].site, said)
-        runs.append(mine)
+    runs = [_runs(narrator, state, instance) for instance in range(len(narrator.system.instances))]
     return [
         {
             "name": site.name,
             "memory": site.memory.split(" "),
             "decoded": site.decoded,
             "seen": [
-                {"cpu": cpu, "bytes": seen.split(" "), "runs": _few(runs[cpu].get(site.site, []))}
+                {"cpu": cpu, "bytes": seen.split(" "), "runs": "; ".join(runs[cpu].get(site.site, []))}
                 for cpu, seen in enumerate(site.seen)
                 if seen
             ],
         }
         for site in found
     ]
+
+
+def _runs(narrator: Narrator, state: State, instance: int) -> dict[int, list[str]]:
+    """What a CPU would run, by site; after the first place of a site the others are named."""
+    found: dict[int, list[str]] = {}
+    for place, said in narrator.may_run(state, instance):
+        told = found.setdefault(place.granules[0].site, [])
+        told.append(f"{f'at {place.name} ' if told else ''}{' or '.join(_few(said))}")
+    return found
 
 
 def _few(said: Sequence[str]) -> list[str]:

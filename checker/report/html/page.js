@@ -202,7 +202,7 @@
         const cpu = cpus.find((one) => shown.follow.startsWith(`byte ${k} ${one} `)) || cpus[0];
         const view = viewOf(site, cpu), earlier = viewOf(before[k], cpu);
         rows.push(byteRow(k, String(cpu), whoSees(cpus, view || earlier), view ? view.bytes : site.memory,
-          earlier ? earlier.bytes : before[k].memory, width, view ? view.runs.join(" or ") : "", !view));
+          earlier ? earlier.bytes : before[k].memory, width, view ? view.runs : "", !view));
       }
       return make("table", { class: "bytes mono" }, make("caption", {}, site.name), make("tbody", {}, rows));
     });
