@@ -324,7 +324,7 @@ class Entry:
                 pick.needs if granule.start < self.start + length else frozenset[int]()
                 for pick, granule in zip(combination, self.granules, strict=True)
             )
-            found.setdefault((needs, outcome), Mixture(needs, code, outcome))
+            found.setdefault((needs, outcome), Mixture(needs, code[:length], outcome))
         return list(found.values())
 
     def explain(self, code: bytes) -> str:

@@ -107,3 +107,14 @@ def test_a_program_is_checked_on_the_first_machine_of_its_architecture() -> None
         assert check(program, proof=False).model.scenario.machine.name == name
     assert Program("none", "n", "n", {patcher: [Note(done, 1)]}).isa.value == "x86"
     assert ProgramModel.of(program, Scenario(machine=first_of(program.isa))).labels.keys() == {"execute-code"}
+
+
+def test_a_trace_shows_the_bytes_of_the_instruction_and_none_behind_it() -> None:
+    """What lies behind a return is not fetched with it."""
+    cpu, patcher = Thread("cpu", many=True), Thread("patcher")
+    site = Region("site", {"jmp": [x86.jump("A")], "ret": [x86.raw(b"\xc3", "ret"), *[x86.raw(b"\xcc", "int3")] * 4]})
+    then: dict[str, list[Step]] = {"ret": [Fail(STALE, "stale")]}
+    program = Program("ret", "r", "r", {cpu: [Execute(site, then)], patcher: [Write(site.whole, "ret"), Sync()]})
+    result = checked(program)
+    trace = next(trace for trace in result.traces if trace.property == STALE)
+    assert any(step.says.endswith("executes “ret” at “site”: c3 = ret") for step in trace.steps)

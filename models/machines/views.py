@@ -379,15 +379,17 @@ class BufferedView(View):
 
     def seen(self, site: Fetchable, value: Value) -> str:
         mine = [slot for slot in self.slots if slot.fetching.type.show(value(slot.fetching)) == site.name]
-        return ", then ".join(self._shown(slot, site, value) for slot in mine)
+        each_byte = zip(*(self._shown(slot, site, value) for slot in mine), strict=True)
+        return " ".join("/".join(dict.fromkeys(found)) for found in each_byte)
 
-    def _shown(self, slot: _Slot, site: Fetchable, value: Value) -> str:
+    def _shown(self, slot: _Slot, site: Fetchable, value: Value) -> list[str]:
+        """Byte by byte what a place that is `site`'s holds."""
         parts = []
         for read, granule in zip(slot.read, site.granules, strict=False):
             content = value(read)
             unknown = " ".join(["··"] * (granule.stop - granule.start))
             parts.append(show_memory(sorted(granule.contents[content - 1])) if content else unknown)
-        return " ".join(parts)
+        return " ".join(parts).split()
 
     def available(self, site: Fetchable, needs: Sequence[frozenset[int]], value: Value) -> bool:
         if site in self.constant:
