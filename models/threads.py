@@ -436,8 +436,9 @@ class Threads:
     def _progress(self) -> None:
         ends = [lane.among(lambda n: n.kind == DONE) for lane in self.lanes if not lane.thread.many]
         if ends:
-            names = " and ".join(lane.thread.name for lane in self.lanes if not lane.thread.many)
-            self.builder.progress = Progress(COMPLETES, both(*ends), f"{names} never come to an end")
+            names = " and ".join(f"the {lane.thread.name}" for lane in self.lanes if not lane.thread.many)
+            come = "comes" if len(ends) == 1 else "come"
+            self.builder.progress = Progress(COMPLETES, both(*ends), f"{names} never {come} to an end")
 
 
 def _is_inside(code: Code, node: Node) -> bool:

@@ -14,6 +14,7 @@ from checker.report.layout import PLAIN, WIDTH, Paint, fill, named, plural, tabl
 from checker.search.result import Exploration
 from checker.trace import SiteBytes, Trace, TraceStep
 from checker.verdict import EXPOSED, PROVED, UNKNOWN, VERIFIED, VIOLATED, CheckResult, PropertyVerdict, UseCaseResult
+from models.compose import StrategyModel
 from models.scenario import Scenario
 
 MOST_LANES = 8  # of CPUs beside each other
@@ -105,7 +106,14 @@ def facts(result: CheckResult) -> Iterator[tuple[str, str]]:
     yield "machine", f"{machine.name}: {machine.says}"
     yield from (("note", note) for note in result.notes)
     if result.idle:
-        yield "warning", f"never happened: {', '.join(result.idle)}"
+        yield "warning", f"never happened: {', '.join(_idle(result))}"
+
+
+def _idle(result: CheckResult) -> Iterator[str]:
+    """What never happened; of what a thread of a program does, the line, too, as its names are not the author's."""
+    lines = {action.name: action.where.line for action in result.model.system.actions}
+    own = set() if isinstance(result.model, StrategyModel) else {where.line for where in result.model.labels.values()}
+    yield from (f"{name} (line {lines[name]})" if lines[name] in own else name for name in result.idle)
 
 
 def _proof(result: CheckResult) -> Iterator[tuple[str, str]]:
