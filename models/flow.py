@@ -25,7 +25,7 @@ from models.program import (
     Thread,
 )
 from models.protocol import Step
-from models.system.errors import Location, ModelError
+from models.system.errors import Location, ModelError, blamed_on
 from models.system.expressions import FALSE, TRUE, Expr, Operand, Read
 from models.system.system import Fairness
 from models.system.visitor import nodes
@@ -140,7 +140,8 @@ class Flow:
                 return self.sequence(body, after, replace(context, section=True))
             case AnyOrder(steps=parts):
                 return self.any_order(list(parts), after, context, {})
-        return self.single(self, step, after, context)
+        with blamed_on(step.where):
+            return self.single(self, step, after, context)
 
     def any_order(
         self, left: Sequence[Step], after: Target, context: Context, known: dict[tuple[int, ...], Target]

@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from models.machines.fetch import first_of, machine
-from models.properties import PROPERTIES
+from models.properties import refuse_unknown
 from models.protocol import USE_CASES, Expect, Strategy
 from models.scenario import Scenario
-from models.system.errors import Location, ModelError, ScenarioError
+from models.system.errors import Location, ModelError, ScenarioError, described
 
 if TYPE_CHECKING:
     from models.bug import Bug
@@ -95,14 +95,7 @@ def validate(strategy: Subject) -> Subject:
     """The strategy or program, if what it expects names things that exist. Raises ModelError at the expectation that does not."""
     for expect in strategy.expects:
         for name in (*expect.violated, *expect.exposed):
-            if name.partition("/")[0] not in PROPERTIES:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, PROPERTIES, 1)
-                hint = f"; did you mean “{near[0]}”?" if near else ""
-                raise ModelError(
-                    f"{strategy.name} expects something of “{name}”, which is no property{hint}", expect.where
-                )
+            refuse_unknown(name.partition("/")[0], f"{strategy.name}", expect.where)
         for use_case in expect.use_cases:
             if use_case not in USE_CASES:
                 raise ModelError(f"{strategy.name}: “{use_case}” is no use case ({', '.join(USE_CASES)})", expect.where)
@@ -147,7 +140,7 @@ def load(name: str) -> Subject:
     if chosen:
         matching = [s for s in found if s.name == chosen]
         if not matching:
-            raise ModelError(f"{path}.py has no strategy called “{chosen}”; it has {', '.join(s.name for s in found)}")
+            raise ModelError(f"{path}.py defines nothing called “{chosen}”; it has {', '.join(s.name for s in found)}")
         return matching[0]
     return found[0]
 
@@ -177,11 +170,11 @@ def load_file(path: Path) -> Sequence[Subject]:
 
         mine = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
         where = Location(full, (mine[-1].lineno if mine else 1) or 1)
-        raise ModelError(f"the file does not import: {type(error).__name__}: {error}", where) from error
+        raise ModelError(f"the file does not import: {described(error)}", where) from error
     found = subjects_in(module, imported_names(path))
     if not found:
         raise ModelError("the file defines no Strategy and no Program", Location(full, 1))
     for k, strategy in enumerate(found):
         if any(strategy.name == other.name for other in found[:k]):
-            raise ModelError(f"the file defines two strategies called “{strategy.name}”", strategy.where)
+            raise ModelError(f"the file defines two things called “{strategy.name}”", strategy.where)
     return [validate(strategy) for strategy in found]

@@ -119,6 +119,10 @@ class Parts:
                     places.setdefault(region, [])
                 case _Await(condition=Holds(region=region)):
                     places.setdefault(region, [])
+        names = [region.name for region in places]
+        for region in places:
+            if names.count(region.name) > 1:
+                raise ModelError(f"two regions are called “{region.name}”", region.where)
         found = {}
         for index, (region, writes) in enumerate(places.items()):
             bare = RegionText(index, region, [], self.machine)

@@ -17,7 +17,6 @@ from models.protocol import (
     NOBODY,
     TRAP,
     Allocate,
-    Bytes,
     Call,
     Claim,
     Discard,
@@ -25,7 +24,6 @@ from models.protocol import (
     Function,
     Instruction,
     Meaning,
-    Nop,
     PolicyKind,
     Probe,
     ReadLock,
@@ -45,7 +43,7 @@ from models.protocol import (
     Write,
 )
 from models.scenario import Scenario, versions
-from models.system.errors import Location, ModelError, ScenarioError, is_internal
+from models.system.errors import Location, ModelError, ScenarioError, blamed_on, described, is_internal
 from models.text import AddressBook, Memory, SiteText, cuts, encode, site_address, store, stub_address
 
 MOST_STEPS = 10_000
@@ -218,13 +216,15 @@ class _Unroller:
             if label in self.scenario.without:
                 self.leave_out(step)
                 continue
-            if not self.admit(step):
-                continue
+            with blamed_on(step.where):
+                if not self.admit(step):
+                    continue
+                finds = self.search(step) if isinstance(step, Claim) else frozenset()
             begins = isinstance(step, (Write, Store)) and not begun
             begun = begun or begins
             claim = 0
             if isinstance(step, Claim):
-                self.plan.claims.append(ClaimTable(step, number, self.search(step)))
+                self.plan.claims.append(ClaimTable(step, number, finds))
                 claim = len(self.plan.claims)
             found.append(Planned(step, label, number, begins, claim=claim))
         return found
@@ -266,7 +266,7 @@ class _Unroller:
         """`error` of the strategy's own code, with the innermost line of the strategy's file that it came through."""
         mine = [f for f in traceback.extract_tb(error.__traceback__) if not is_internal(f.filename)]
         where = Location(mine[-1].filename, mine[-1].lineno or 1) if mine else self.written_at(steps)
-        return ModelError(f"{self.plan.strategy.name} raised {type(error).__name__}: {error}", where)
+        return ModelError(f"{self.plan.strategy.name} raised {described(error)}", where)
 
     def written_at(self, steps: Steps) -> Location:
         """Where a generator of steps is written."""
@@ -329,17 +329,10 @@ class _Unroller:
                         f"this frees “{function.name}”, which was never allocated or is free already", step.where
                     )
                 self.freed.add(function)
-            case Free():
-                raise ModelError(f"this frees {step.code!r}, which is neither a stub nor a function", step.where)
         return True
 
     def check_write(self, step: Write) -> None:
         place = step.place
-        if not isinstance(place, Bytes) or not isinstance(step.content, (bytes, Nop, Call, Probe)):
-            raise ModelError(
-                f"this writes {step.content!r} to {place!r}: it takes bytes of a site, and an instruction or bytes",
-                step.where,
-            )
         if not 0 <= place.start < place.stop <= place.site.length or not 0 <= place.site.index < self.scenario.sites:
             raise ModelError(
                 f"this writes bytes {place.start} to {place.stop - 1} of a site of {place.site.length} bytes: "

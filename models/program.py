@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from models.assembly import Asm
 from models.machines.isa import Isa
+from models.properties import refuse_unknown
 from models.protocol import Expect, Sync, WaitForReaders, WaitForTasks
 from models.protocol import Step as _Step
 from models.system.errors import Location, ModelError, caller
@@ -31,8 +32,10 @@ from models.system.expressions import (
     Variable,
     every,
     if_else,
+    lift,
     read,
 )
+from models.system.fields import Checked
 from models.system.visitor import each
 
 __all__ = [
@@ -117,7 +120,7 @@ def lock(name: str) -> Read:
 
 
 @dataclass(frozen=True, eq=False)
-class Thread:
+class Thread(Checked):
     """A thread by name. `many`: there is one on each CPU, all alike; its body starts again when it ends.
 
     A program has at most one kind of thread of which there are many; the others run once, on CPUs of their own.
@@ -128,6 +131,7 @@ class Thread:
     component: Component | None = field(init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "component", Component("cpu") if self.many else None)
 
     def register(
@@ -155,7 +159,7 @@ def everywhere(thread: Thread, condition: Expr) -> Expr:
 
 
 @dataclass(frozen=True, eq=False)
-class Code:
+class Code(Checked):
     """Code of which only matters who is inside it: something that can be freed. See `Inside` and `Free`."""
 
     name: str
@@ -175,6 +179,7 @@ class Region(Code):
     where: Location = field(default_factory=caller)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.versions or not all(self.versions.values()):
             raise ModelError(f"“{self.name}”: a region has at least one version, and each an instruction", self.where)
 
@@ -189,8 +194,10 @@ class Region(Code):
 
 
 @dataclass(frozen=True, eq=False)
-class Range:
+class Range(Checked):
     """Bytes `start` up to, not including, `stop` of a `region`; `stop` is None for its end. See `Region.bytes`."""
+
+    spoken = "bytes of a region, such as region.whole"
 
     region: Region
     start: int
@@ -198,7 +205,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Holds:
+class Holds(Checked):
     """A condition: memory, read as data, has the version of `region` that is called `version`."""
 
     region: Region
@@ -236,6 +243,10 @@ class Store(Step):
     target: Read
     value: Operand
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lift(self.value, self.target.type)
+
 
 @dataclass(frozen=True, eq=False, init=False)
 class Atomic(Step):
@@ -249,6 +260,9 @@ class Atomic(Step):
     def __init__(self, *pairs: tuple[Read, Operand], says: str = "", label: str = "") -> None:
         for name, value in (("pairs", pairs), ("says", says), ("label", label), ("where", caller())):
             object.__setattr__(self, name, value)
+        self.__post_init__()
+        for target, given in pairs:
+            lift(given, target.type)
 
 
 def compare_exchange(target: Read, old: Operand, new: Operand, done: Read, says: str = "") -> Atomic:
@@ -290,6 +304,7 @@ class Choose(Step):
     def __init__(self, *branches: Body, says: str = "", label: str = "") -> None:
         for name, value in (("branches", branches), ("says", says), ("label", label), ("where", caller())):
             object.__setattr__(self, name, value)
+        self.__post_init__()
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -301,6 +316,7 @@ class AnyOrder(Step):
     def __init__(self, *steps: _Step, says: str = "", label: str = "") -> None:
         for name, value in (("steps", steps), ("says", says), ("label", label), ("where", caller())):
             object.__setattr__(self, name, value)
+        self.__post_init__()
 
 
 class Finish(Step):
@@ -333,6 +349,10 @@ class Check(Step):
     property: str
     kind: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unknown(self.property, "Check", self.where)
+
 
 @dataclass(frozen=True, eq=False)
 class Note(Step):
@@ -344,6 +364,10 @@ class Note(Step):
     target: Read
     value: Operand
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lift(self.value, self.target.type)
+
 
 @dataclass(frozen=True, eq=False)
 class Fail(Step):
@@ -354,6 +378,10 @@ class Fail(Step):
 
     property: str
     kind: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unknown(self.property, "Fail", self.where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,7 +477,7 @@ class Goto(Step):
 
 
 @dataclass(frozen=True)
-class Program:
+class Program(Checked):
     """`threads` and their bodies. Words, registers, locks, code and regions are found in the steps.
 
     `expects`: what comes out, by scenario. `source`: where the protocol comes from. It completes when every thread of
@@ -465,13 +493,11 @@ class Program:
 
     def __post_init__(self) -> None:
         """Refuse a program that could not be run."""
+        super().__post_init__()
         if not self.threads:
             raise ModelError(f"{self.name}: a program has at least one thread", self.where)
         if sum(thread.many for thread in self.threads) > 1:
             raise ModelError(f"{self.name}: only one kind of thread can be many", self.where)
-        for body in self.threads.values():
-            if not isinstance(body, Sequence) or not all(isinstance(step, _Step) for step in body):
-                raise ModelError(f"{self.name}: a body is a list of steps", self.where)
 
     @property
     def many(self) -> Thread | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.protocol import NOBODY, Meaning
+from models.system.errors import Location, ModelError
 
 TORN = "no-torn-instruction"
 CLAIMED = "traps-claimed"
@@ -32,6 +33,17 @@ PROPERTIES: dict[str, str] = {
     BACK: "a CPU that ran the new meaning does not run the old one again at that site",
     COMPLETES: "the patcher finishes: it can from everywhere, and it does in every fair run",
 }
+
+
+def refuse_unknown(name: str, who: str, where: Location) -> None:
+    """Raises ModelError, with the nearest name, where `who` speaks of a property that there is not."""
+    if name not in PROPERTIES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, PROPERTIES, 1)
+        hint = f"; did you mean “{near[0]}”?" if near else ""
+        raise ModelError(f"{who} speaks of “{name}”, which is no property{hint}", where)
+
 
 MISSED = "missed"
 WRONG_TARGET = "wrong-target"

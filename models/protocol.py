@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from models.machines.isa import Isa
 from models.machines.x86 import TRAP_BYTE
 from models.system.errors import Location, ModelError, caller
+from models.system.fields import Checked
 
 Meaning = tuple[str, ...]  # who is called when a site is executed, sorted; () is nobody
 NOBODY: Meaning = ()
@@ -24,7 +25,7 @@ MOST_FUNCTIONS = 8  # every mixture of their displacements is decoded: the numbe
 
 
 @dataclass(frozen=True)
-class Word:
+class Word(Checked):
     """A data word that functions read: it holds who is to be called, at first `initial`, the sorted names of functions.
 
     Loads and stores of it are atomic and coherent.
@@ -35,7 +36,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(Checked):
     """Code that a site can call.
 
     `reads`: it calls whoever the word names when it is read. `preemptible`: a task can be preempted in it; if not, it
@@ -62,7 +63,7 @@ class Nop:
 
 
 @dataclass(frozen=True)
-class Call:
+class Call(Checked):
     """`call function`."""
 
     function: Function
@@ -77,7 +78,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Checked):
     """A trap byte that stays, over the first byte of `over`: its owner's handler calls `function` (a kprobe).
 
     The owner is registered for good; it gets every trap that no claim of the patcher consumes.
@@ -99,7 +100,7 @@ Instruction = Nop | Call | Probe  # what a site can hold
 
 
 @dataclass(frozen=True)
-class Stub:
+class Stub(Checked):
     """A small piece of code for one site: push the return address, [sti,] jump to the new target. See `Site.stub`.
 
     `site`: the index of the site. `interrupts_off`: the handler enters it with interrupts disabled and it enables them
@@ -111,8 +112,10 @@ class Stub:
 
 
 @dataclass(frozen=True)
-class Bytes:
+class Bytes(Checked):
     """A range of the bytes of `site`: `start` up to, not including, `stop`."""
+
+    spoken = "bytes of a site, such as site.tail"
 
     site: Site
     start: int
@@ -131,7 +134,7 @@ class Bytes:
 
 
 @dataclass(frozen=True)
-class Site:
+class Site(Checked):
     """One patchable place in one round: what it holds before (`old`) and what it shall hold after (`new`).
 
     Strategies are given sites and make none. `index` counts from 0 in a batch; `length` is in bytes.
@@ -185,7 +188,7 @@ class PolicyKind(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Policy:
+class Policy(Checked):
     """What the trap handler does at a claimed site. Those that are usual have names, below.
 
     `kind`: what it does. `target`: whom it calls, if it emulates a call of a third function. `pushes`: an emulated call
@@ -218,7 +221,7 @@ def emulate(function: Function) -> Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(Checked):
     """Something that the patcher does. Every step takes a `label`, which names it for `--without`.
 
     By default the kind of step does. Steps with the same label are left out together.
@@ -381,7 +384,7 @@ USE_CASES = ("livepatch", "tracing")
 
 
 @dataclass(frozen=True)
-class Round:
+class Round(Checked):
     """One update of a strategy that states its own sequence: its `steps`, and what is so after them.
 
     `text`: what the sites hold. `means`: who is called when a site is executed.
@@ -397,7 +400,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Expect:
+class Expect(Checked):
     """What a strategy expects of itself in one scenario, for `use_cases`: every property not named here holds.
 
     `violated`: what is broken though it is required; `exposed`: what is broken in a way that the use case accepts. A name
@@ -419,15 +422,9 @@ class Expect:
     sites: int = 2
     where: Location = field(default_factory=caller, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Refuse a plain string where a list of names is meant."""
-        for name in ("violated", "exposed", "use_cases", "without"):
-            if isinstance(getattr(self, name), str):
-                raise ModelError(f"Expect: {name} takes a list, not “{getattr(self, name)}” alone", self.where)
-
 
 @dataclass(frozen=True)
-class Strategy:
+class Strategy(Checked):
     """A way of rewriting live code.
 
     `steps(sites)` yields one round's steps; or `rounds` states the whole sequence, from `before`, which means
@@ -454,10 +451,9 @@ class Strategy:
 
     def __post_init__(self) -> None:
         """Refuse a strategy that could not be run."""
+        super().__post_init__()
         if (self.steps is None) == (not self.rounds):
             raise ModelError(f"{self.name}: give either steps or rounds", self.where)
-        if not isinstance(self.expects, Sequence) or not all(isinstance(e, Expect) for e in self.expects):
-            raise ModelError(f"{self.name}: expects takes a list of Expect(…), not {self.expects!r}", self.where)
         if not 0 <= self.offset < 64:
             raise ModelError(f"{self.name}: offset {self.offset} is not inside a 64-byte line", self.where)
 

@@ -24,7 +24,7 @@ from models.program import Check, Code, Fail, Note, Program, Thread
 from models.properties import COMPLETES, FREED, TORN
 from models.scenario import Scenario
 from models.stepping import Landing, Stepper
-from models.system.errors import Location
+from models.system.errors import Location, blamed_on
 from models.system.expressions import FALSE, TRUE, Enum, Expr, Read, Variable, both, either, every, if_else, lift
 from models.system.system import Builder, Fairness, Mark, Progress, TransitionSystem
 from models.system.visitor import each, substituted
@@ -92,7 +92,8 @@ class Threads:
         self.underway = self._underway()
         for lane in (*self.lanes, *self.handlers):
             for edge in lane.edges:
-                self._emit(lane, edge)
+                with blamed_on(edge.where):
+                    self._emit(lane, edge)
         self._land()
         if self.main and self.cpu:
             self._events(self.main)

@@ -247,6 +247,141 @@ def test_too_many_functions_to_tell_apart_are_blamed_on_the_strategy(
     assert "no room" in message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("Write(sites[0], sites[0].new)", "Write: place takes bytes of a site, such as site.tail, not Site("),
+        ("Write(None, sites[0].new)", "Write: place takes bytes of a site, such as site.tail, not None"),
+        ("Claim('x', sites)", "Claim: policy takes Policy(…), not 'x'"),
+        ("Claim(emulate_new, 5)", "Claim: sites takes a list (Site(…), …), not 5"),
+        ("Claim(emulate_new, [5])", "Claim: sites takes a list (Site(…), …), not 5"),
+        ("Claim(emulate, sites)", "Claim: policy takes Policy(…), not <function emulate"),
+        ("Sync(label=['a'])", "Sync: label takes a text, not ['a']"),
+        ("Sync(label='\\x1b[2J')", "Sync: label has characters that do not print: '\\x1b[2J'"),
+        ("Store(Word('w'), Function('A'))", "Store: functions takes a list (Function(…), …), not Function("),
+        ("Free(sites[0])", "Free: code takes Stub(…) or Function(…), not Site("),
+        ("Write(sites[0].whole, Call('A'))", "Call: function takes Function(…), not 'A'"),
+    ],
+)
+def test_a_step_of_the_wrong_things_has_its_line_and_the_field(
+    wrong: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, line, expected = steps_refused(f"def steps(sites):\n    yield {wrong}  # here\n", tmp_path, capsys)
+    assert line == expected and words in message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("5, 'says', 'source', steps=steps", "Strategy: name takes a text, not 5"),
+        ("'mine', 'says', 'source', steps=5", "Strategy: steps takes a function or None, not 5"),
+        ("'mine', '\\ud800', 'source', steps=steps", "Strategy: says has characters that do not print: '\\ud800'"),
+        ("'mine', 'says', '\\x1b[2J', steps=steps", "Strategy: source has characters that do not print"),
+        ("'mine', 'says', 'source', steps=steps, expects=Expect()", "expects takes a list (Expect(…), …), not Expect("),
+    ],
+)
+def test_a_strategy_of_the_wrong_things_has_its_line_and_the_field(
+    wrong: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, line = refused(f"{HEAD}{GOOD}strategy = Strategy({wrong})\n", tmp_path, capsys, "--json", "-")
+    assert line == 6 and words in message
+
+
+def test_what_is_said_may_have_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"{HEAD}{GOOD}strategy = Strategy('mine', 'two\\nlines', 'source', steps=steps)\n")
+    status, out, err = run([str(file), "--cpus", "1", "--sites", "1"], capsys)
+    assert err == "" and "two lines" in out and status != 3
+
+
+@pytest.mark.parametrize("where", ["", "    yield Sync()\n    "])
+def test_an_exception_that_cannot_say_what_it_is_still_has_its_line(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = "class Silent(Exception):\n    def __str__(self):\n        raise ValueError\n"
+    steps = f"def steps(sites):\n{where}raise Silent  # here\n" if where else f"{GOOD}raise Silent  # here\n"
+    message, line, expected = steps_refused(silent + steps, tmp_path, capsys)
+    assert line == expected and message.endswith("Silent")
+
+
+# ---- programs -------------------------------------------------------------------------------------------------------
+
+PROGRAM = """\
+from models.assembly import arm64
+from models.program import *
+
+cpu, patcher = Thread("cpu", many=True), Thread("patcher")
+code = Region("code", {"a": [arm64.nop()], "b": [arm64.branch("there")]})
+flag = word("flag")
+ON_CPU
+ON_PATCHER
+program = Program("mine", "says", "source", threads={cpu: [Execute(code), *on_cpu], patcher: on_patcher})
+"""
+
+
+def program(on_cpu: str = "", on_patcher: str = "Write(code.whole, 'b')") -> str:
+    """A file with a program: its line 7 is what each CPU does, its line 8 what the patcher does."""
+    return PROGRAM.replace("ON_CPU", f"on_cpu = [{on_cpu}]").replace("ON_PATCHER", f"on_patcher = [{on_patcher}]")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("Write(code, 'b')", "Write: place takes bytes of a region, such as region.whole, not Region("),
+        ("Store(flag, 5)", "5 is not a value of"),
+        ("Store(5, flag)", "Store: target takes Read(…), not 5"),
+        ("Note(flag, 5)", "5 is not a value of"),
+        ("Atomic((flag, 5))", "5 is not a value of"),
+        ("Atomic(flag)", "Atomic: pairs takes"),
+        ("While(True, [])", "While: condition takes"),
+        ("Choose(Sync())", "Choose: branches takes"),
+    ],
+)
+def test_a_step_of_a_program_of_the_wrong_things_has_its_line(
+    wrong: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, line = refused(program(on_patcher=wrong), tmp_path, capsys)
+    assert line == 8 and words in message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("Check(~flag, 'new-after-retrun')", "did you mean “new-after-return”"),
+        ("Fail('nonsense')", "Fail speaks of “nonsense”, which is no property"),
+        ("Execute(code, {'a': Check(~flag, 'old-or-new')})", "Execute: then takes a dictionary"),
+        ("If(flag, [Sync])", "not <class 'models.protocol.Sync'>; are its parentheses missing?"),
+    ],
+)
+def test_a_step_of_many_threads_that_means_nothing_has_its_line(
+    wrong: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, line = refused(program(on_cpu=wrong), tmp_path, capsys)
+    assert line == 7 and words in message
+
+
+def test_what_is_no_step_in_a_body_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message, line = refused(program(on_patcher="Sync"), tmp_path, capsys)
+    assert line == 9 and "Sync" in message and "parentheses" in message
+
+
+def test_two_regions_of_one_name_are_told_apart_by_their_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = program("Execute(other)").replace("flag =", "other = Region('code', code.versions); flag =")
+    message, line = refused(text, tmp_path, capsys)
+    assert line in (5, 6) and message == "two regions are called “code”"
+
+
+def test_what_a_file_does_not_define_is_not_called_a_strategy_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(program())
+    status, _, err = run([f"{file}:other"], capsys)
+    assert status == 3 and "defines nothing called “other”; it has mine" in err
+
+
 # ---- what it expects does not exist ---------------------------------------------------------------------------------
 
 
@@ -260,6 +395,8 @@ def test_too_many_functions_to_tell_apart_are_blamed_on_the_strategy(
         ("use_cases=['tracking']", "tracking"),
         ("transition='jmp:call'", "jmp:call"),
         ("cpus=0", "cpus"),
+        ("cpus='two'", "Expect: cpus takes a number, not 'two'"),
+        ("violated='completes'", "Expect: violated takes a list (a text, …), not 'completes'"),
         ("sites=-1", "sites"),
     ],
 )
