@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from checker.catalogue import differences
 from checker.trace import Trace
-from checker.verdict import EXPOSED, PROVED, CheckResult, check
+from checker.verdict import EXPOSED, PROVED, CheckResult, check, uninterrupted
 from models.bug import Bug
 from models.library import scenario_of
 from models.model import Subject
@@ -78,7 +78,7 @@ def examine(bug: Bug, proof: bool = True) -> Examined:
 
 
 def _side(strategy: Subject, expect: Expect, proof: bool) -> tuple[CheckResult, list[str]]:
-    result = check(strategy, scenario_of(strategy, expect), proof=proof)
+    result = uninterrupted(check(strategy, scenario_of(strategy, expect), proof=proof))
     found = (differences(expect, result.result(use_case)) for use_case in expect.use_cases)
     return result, list(dict.fromkeys(filter(None, found)))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from checker.search.result import Limits
-from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResult, check
+from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, CheckResult, UseCaseResult, check, uninterrupted
 from checker.workers import workers
 from models.library import is_path, load, load_file, scenario_of, shipped
 from models.machines.fetch import X86_LINUX
@@ -79,7 +79,7 @@ def describe(expect: Expect, strategy: Subject) -> str:
 def compare(strategy: Subject, expect: Expect, limits: Limits | None = None) -> list[Met]:
     """Check one expectation, for each of its use cases. Raises ModelError."""
     try:
-        result = check(strategy, scenario_of(strategy, expect), limits=limits)
+        result = uninterrupted(check(strategy, scenario_of(strategy, expect), limits=limits))
     except ScenarioError as error:
         raise ModelError(f"{strategy.name} expects: {error.message}", expect.where) from error
     return [met(strategy, expect, result, use_case) for use_case in expect.use_cases]

@@ -15,7 +15,8 @@ from typing import Any
 
 from checker import commands, studies
 from checker.options import ENGINES, INCONCLUSIVE, INTERNAL, MODEL, NAMES, USAGE, UsageError, complain
-from checker.outputs import GRAPHS, OUTPUTS
+from checker.outputs import GRAPHS, OUTPUTS, refuse_shared_targets
+from checker.report.files import Reconfigurable
 from models.system.errors import ModelError, ScenarioError
 
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*NAMES, "-h", "--help", "--version"):
         words.insert(0, "check")  # a bare strategy means check
+    _open_streams()
     options = _parser().parse_args(words)
     output = _Unbreakable(sys.stdout)
     with contextlib.redirect_stdout(output):
@@ -32,9 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _open_streams() -> None:
+    """Standard streams that take every text: nothing is lost but what a terminal cannot show, or nobody reads."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, Reconfigurable):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def _run(options: Any) -> int:
     """Run one command; every failure becomes one line on standard error and an exit status."""
     try:
+        refuse_shared_targets(options)
         return int(options.run(options))
     except UsageError as error:
         return complain(str(error), USAGE)
@@ -47,7 +59,7 @@ def _run(options: Any) -> int:
     except KeyboardInterrupt:
         return complain("interrupted before there was an answer", INCONCLUSIVE)
     except OSError as error:
-        return complain(f"{error.filename or ''}: {error.strerror or error}", USAGE)
+        return complain(": ".join(filter(None, [error.filename, error.strerror or str(error)])), USAGE)
     except Exception as error:
         if options.debug:
             _print_traceback()
@@ -87,6 +99,10 @@ class _Unbreakable:
     def flush(self) -> None:
         with self._quietly():
             self._stream.flush()
+
+    def reconfigure(self, **how: Any) -> None:
+        if isinstance(self._stream, Reconfigurable):
+            self._stream.reconfigure(**how)
 
     def isatty(self) -> bool:
         return bool(self._stream.isatty())

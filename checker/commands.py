@@ -30,13 +30,11 @@ from checker.options import (
 def run_check(options: Any) -> int:
     from checker.outputs import (
         refuse_outputs,
-        refuse_shared_targets,
         refuse_without_output,
         takes_standard_output,
         write_outputs,
     )
 
-    refuse_shared_targets(options)
     refuse_without_output(options)
     if options.watch:
         from checker.watch import watch
@@ -56,7 +54,7 @@ def run_check(options: Any) -> int:
 
     name = options.strategy
     if not takes_standard_output(options):
-        replay = f"{text.command_of(name, scenario)} --json trace.json; check-strategy replay trace.json"
+        replay = f"{text.command_of(name, scenario, options.use_case or '')} --json trace.json; check-strategy replay trace.json"
         print(text.render(result, paint_of(), replay))
         _say_which(name, strategy)
     if options.json:
@@ -91,12 +89,10 @@ def _say_which(name: str, strategy: Any) -> None:
 
 def _keep_generated(result: Any, options: Any) -> None:
     if options.keep_generated:
-        from pathlib import Path
-
-        from checker.report.files import write_atomically
+        from checker.report.files import write_text
         from checker.search.generate import generate
 
-        write_atomically(Path(options.keep_generated), generate(result.model.system).source)
+        write_text(generate(result.model.system).source, options.keep_generated)
 
 
 def run_list(options: Any) -> int:
@@ -139,9 +135,6 @@ def _exposures(use_case: str) -> list[str]:
 
 
 def run_catalogue(options: Any) -> int:
-    from checker.outputs import refuse_shared_targets
-
-    refuse_shared_targets(options)
     for name in options.strategies:
         load_strategy(name)
     return _compared(options.strategies, options, with_bugs=not options.strategies)
@@ -149,7 +142,8 @@ def run_catalogue(options: Any) -> int:
 
 def _compared(names: Sequence[str], options: Any, with_bugs: bool) -> int:
     """Compare with what is declared, expectations first and then bugs, and write what was asked for."""
-    from checker.outputs import takes_standard_output, write_text
+    from checker.outputs import takes_standard_output
+    from checker.report.files import write_text
 
     quiet = takes_standard_output(options)
     status, found = _expected(names, options, quiet)
@@ -269,10 +263,8 @@ def run_diff(options: Any) -> int:
 
 
 def run_export(options: Any) -> int:
-    from pathlib import Path
-
     from checker.export.printer import Inexpressible
-    from checker.report.files import write_atomically
+    from checker.report.files import write_text
     from models.compose import compose
 
     strategy = load_strategy(options.strategy)
@@ -290,10 +282,7 @@ def run_export(options: Any) -> int:
             text = murphi(system, options.check, options.progress)
     except Inexpressible as reason:
         raise UsageError(f"{options.strategy}: {reason}") from reason
-    if options.output == "-":
-        print(text, end="")
-    else:
-        write_atomically(Path(options.output), text)
+    write_text(text, options.output)
     return HOLDS
 
 
@@ -303,8 +292,11 @@ def run_replay(options: Any) -> int:
     from checker.replay import TraceFileError, replay
     from checker.report.text import render_trace
 
+    path = Path(options.file)
+    if not path.exists() or path.is_dir():
+        raise UsageError(f"{path} is a directory" if path.is_dir() else f"there is no file {path}")
     try:
-        traces = replay(Path(options.file))
+        traces = replay(path)
     except TraceFileError as error:
         return complain(str(error), MODEL)
     for number, trace in enumerate(traces, 1):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from checker.search.engine import Engine
 from checker.search.result import Limits, Report
-from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, check, untested
+from checker.verdict import EXPOSED, UNKNOWN, VIOLATED, check, uninterrupted, untested
 from models.compose import compose
 from models.machines.fetch import Machine, first_of
 from models.model import Model, Subject
@@ -63,12 +63,13 @@ def matrix(
         for label in labels:
             changed = replace(here, without=here.without | {label}) if label else here
             try:
-                result = check(subject, changed, use_case=use_case, engine=engine, limits=limits, report=report)
+                made = check(subject, changed, use_case=use_case, engine=engine, limits=limits, report=report)
             except ModelError as reason:
                 if not (label or isinstance(reason, ScenarioError)):
                     raise
                 yield Cell(machine.name, label, impossible=reason.message)
                 continue
+            result = uninterrupted(made)
             verdicts = result.results[0].verdicts
             found = {
                 kind: tuple(v.property for v in verdicts if v.verdict == kind) for kind in (VIOLATED, EXPOSED, UNKNOWN)

@@ -47,7 +47,9 @@ def worst(statuses: Sequence[int]) -> int:
 
 def complain(message: str, status: int) -> int:
     """Say what is wrong in one line on standard error. Returns `status`."""
-    print(f"check-strategy: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)  # it may be from anybody's file
+    print(f"check-strategy: {shown}", file=sys.stderr)
     return status
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 
@@ -32,6 +32,7 @@ OUTPUTS = {
     "dot": Output("checker.report.dot", "the state graph for Graphviz, with the trace in red", ("graph",)),
     "svg": Output("checker.report.svg", "the same as a picture", ("graph",)),
 }
+_WRITTEN = ("json", *OUTPUTS, "keep-generated", "output", "page")
 
 
 class NothingToWrite(Exception):
@@ -43,6 +44,8 @@ def write_outputs(result: Any, name: str, options: Any) -> None:
 
     Where there is nothing to write, that is said on standard error, and an older file stays as it is.
     """
+    from checker.report.files import write_text
+
     for option, output in OUTPUTS.items():
         if target := getattr(options, option):
             try:
@@ -52,31 +55,36 @@ def write_outputs(result: Any, name: str, options: Any) -> None:
                 print(f"check-strategy: --{option} {target} is not written: {reason}", file=sys.stderr)
 
 
-def write_text(text: str, target: str) -> None:
-    """Write to a file, whole or not at all, or to standard output for `-`. Raises OSError."""
-    from checker.report.files import write_atomically
-
-    if target == "-":
-        sys.stdout.write(text)
-    else:
-        write_atomically(Path(target), text)
-
-
 def takes_standard_output(options: Any) -> bool:
     """Whether some answer goes to standard output, so that nothing else may be printed there."""
     return "-" in _targets(options).values()
 
 
 def refuse_shared_targets(options: Any) -> None:
-    """Raises UsageError where two answers would go to the same place."""
+    """Raises UsageError where two answers would go to the same place, or one to the file that is to be checked."""
     from checker.options import UsageError
 
-    first: dict[str, str] = {}
+    first: dict[str, str] = {_place(name): "" for name in _inputs(options)}
     for option, target in _targets(options).items():
-        if target in first:
-            place = "standard output" if target == "-" else target
-            raise UsageError(f"--{first[target]} and --{option} cannot both go to {place}")
-        first[target] = option
+        if (other := first.setdefault(_place(target), option)) == option:
+            continue
+        if not other:
+            raise UsageError(f"--{option} would write over {target}, the file that is to be checked")
+        place = "standard output" if target == "-" else target
+        raise UsageError(f"--{other} and --{option} cannot both go to {place}")
+
+
+def _place(target: str) -> str:
+    """What two names of one file have in common."""
+    return target if target == "-" else os.path.realpath(target)
+
+
+def _inputs(options: Any) -> list[str]:
+    """The user's files that the command reads."""
+    from models.library import is_path, path_of
+
+    names = [getattr(options, "strategy", None), *(getattr(options, "strategies", None) or [])]
+    return [str(path_of(name)) for name in names if name and is_path(name)]
 
 
 def refuse_outputs(options: Any, but: Collection[str], why: str) -> None:
@@ -100,5 +108,5 @@ def refuse_without_output(options: Any) -> None:
 
 def _targets(options: Any) -> dict[str, str]:
     """Where each answer that was asked for goes to, of those that the command has."""
-    found = {option: getattr(options, option, None) for option in ("json", *OUTPUTS)}
+    found = {option: getattr(options, option.replace("-", "_"), None) for option in _WRITTEN}
     return {option: target for option, target in found.items() if target}

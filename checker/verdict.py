@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from checker.search.engine import Engine, search
 from checker.search.generate import Unsupported
-from checker.search.result import Exploration, Limits, Path, Report, TooLarge
+from checker.search.result import INTERRUPTED, Exploration, Limits, Path, Report, TooLarge
 from checker.trace import Narrator, Trace
 from models.compose import compose
 from models.model import Model, Subject
@@ -186,6 +186,13 @@ def check(
     if proof:
         add_proof(result)
     result.seconds = time.monotonic() - began
+    return result
+
+
+def uninterrupted(result: CheckResult) -> CheckResult:
+    """One answer of several that are to be compared: raises KeyboardInterrupt where somebody stopped the search."""
+    if result.exploration.stopped == INTERRUPTED:
+        raise KeyboardInterrupt
     return result
 
 

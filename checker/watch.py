@@ -16,7 +16,7 @@ from checker.outputs import refuse_outputs
 from checker.report import layout, text
 from checker.search.result import INTERRUPTED
 from checker.verdict import CheckResult
-from models.library import is_path
+from models.library import is_path, path_of
 from models.system.errors import ModelError, ScenarioError
 
 EVERY = 0.3  # seconds between looks at the files
@@ -36,7 +36,7 @@ def watch(options: Any) -> int:
     if options.expected or options.keep_generated:
         raise UsageError("--watch shows verdicts as they change: --expected and --keep-generated are for one check")
     refuse_outputs(options, (), "is about one check; --watch makes several")
-    path = Path(name.partition(".py:")[0] + ".py" if ".py:" in name else name)
+    path = path_of(name)
     if not path.is_file():
         raise UsageError(f"there is no file {path} to watch")
     watched, status, last = _Files(path), INCONCLUSIVE, None

@@ -8,23 +8,26 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 
 @contextmanager
 def workers(most: int | None = None, fresh: bool = False) -> Iterator[ProcessPoolExecutor]:
     """A pool of at most `most` processes, one for each core; with `fresh`, each job has one of its own.
 
-    What has not begun when the block is left by an exception is not begun any more.
+    When the block is left by an exception, what is being done is ended, and what has not begun is not begun any more.
     """
     cores = os.cpu_count() or 1
     count = cores if most is None else min(cores, most)
+    before = set(active_children())
     with ProcessPoolExecutor(
         count, get_context("spawn"), _start, (fresh,), max_tasks_per_child=1 if fresh else None
     ) as pool:
         try:
             yield pool
         except BaseException:
+            for process in set(active_children()) - before:
+                process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
 

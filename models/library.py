@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -126,6 +127,12 @@ def is_path(name: str) -> bool:
     return name.endswith(".py") or "/" in name or ".py:" in name
 
 
+def path_of(name: str) -> Path:
+    """The file that `name` means, which may also choose one of the strategies in it."""
+    path, chooses, _ = name.partition(".py:")
+    return Path(f"{path}.py" if chooses else path)
+
+
 def load(name: str) -> Subject:
     """The strategy called `name`, or the one in the file at that path (`file.py`, or `file.py:name` for one of several).
 
@@ -135,12 +142,12 @@ def load(name: str) -> Subject:
     """
     if not is_path(name):
         return shipped()[name]
-    path, _, chosen = name.partition(".py:")
-    found = load_file(Path(path if path.endswith(".py") else f"{path}.py"))
+    path, chosen = path_of(name), name.partition(".py:")[2]
+    found = load_file(path)
     if chosen:
         matching = [s for s in found if s.name == chosen]
         if not matching:
-            raise ModelError(f"{path}.py defines nothing called “{chosen}”; it has {', '.join(s.name for s in found)}")
+            raise ModelError(f"{path} defines nothing called “{chosen}”; it has {', '.join(s.name for s in found)}")
         return matching[0]
     return found[0]
 
@@ -148,7 +155,9 @@ def load(name: str) -> Subject:
 def load_file(path: Path) -> Sequence[Subject]:
     """All strategies and programs in a file; at least one. Raises ModelError."""
     if not path.is_file():
-        raise ScenarioError(f"there is no file {path}")
+        raise ScenarioError(f"{path} is a directory" if path.is_dir() else f"there is no file {path}")
+    if path.suffix != ".py":
+        raise ScenarioError(f"{path}: a strategy file ends in .py")
     full = str(path.resolve())
     import importlib.util
 
@@ -158,7 +167,8 @@ def load_file(path: Path) -> Sequence[Subject]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses in the file look their module up
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # standard output is for the answer
+            spec.loader.exec_module(module)
     except ModelError:
         raise
     except SyntaxError as error:

@@ -6,8 +6,10 @@ What is wrong with a strategy file is found here, and named with its line.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -233,7 +235,8 @@ class _Unroller:
         """What `steps` yields, with every way of failing turned into one message."""
         strategy = self.plan.strategy
         try:
-            made = steps(sites)
+            with redirect_stdout(sys.stderr):
+                made = steps(sites)
         except (Exception, SystemExit) as error:
             raise self.failed(error, steps) from error
         if not isinstance(made, Iterable):
@@ -242,7 +245,8 @@ class _Unroller:
         source = iter(made)
         for count in range(MOST_STEPS + 1):
             try:
-                step = next(source)
+                with redirect_stdout(sys.stderr):
+                    step = next(source)
             except StopIteration:
                 return
             except ModelError as error:

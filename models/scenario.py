@@ -14,6 +14,7 @@ TRANSITIONS = ("call:call", "nop:call", "call:nop")
 
 
 MOST_CPUS = 512  # so that a number of states can still be printed
+MOST_SITES = 200  # so that the targets of calls can be told apart bytewise from every site
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Scenario:
                 raise ScenarioError(f"at least one of {name} is needed, not {value}")
         if self.cpus > MOST_CPUS:
             raise ScenarioError(f"at most {MOST_CPUS} CPUs are possible, not {self.cpus:,}")
+        if self.sites > MOST_SITES:
+            raise ScenarioError(f"at most {MOST_SITES} sites are possible, not {self.sites:,}")
 
 
 def usual(isa: Isa) -> Scenario:

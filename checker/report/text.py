@@ -41,8 +41,8 @@ def verdict_table(result: CheckResult, paint: Paint) -> list[str]:
     lines = []
     for group in groups:
         rows, colours = _rows(group)
-        lines.append(table(rows, paint, colours))
-    return [*lines, *_remarks(result)]
+        lines += ["", table(rows, paint, colours)]
+    return [*lines[1:], *_remarks(result)]
 
 
 def _rows(results: Sequence[UseCaseResult]) -> tuple[list[list[str]], list[list[str]]]:
@@ -289,20 +289,26 @@ def _sources(trace: Trace) -> list[str]:
     return lines
 
 
-def command_of(name: str, scenario: Scenario) -> str:
-    """The command that checks what the user calls `name` in a scenario."""
-    return " ".join(filter(None, ["check-strategy", shlex.quote(name), options_of(scenario)]))
+def command_of(name: str, scenario: Scenario, use_case: str = "") -> str:
+    """The command that checks what the user calls `name` in a scenario, for one use case or all."""
+    return " ".join(filter(None, ["check-strategy", shlex.quote(name), options_of(scenario, use_case)]))
 
 
-def options_of(scenario: Scenario) -> str:
+def options_of(scenario: Scenario, use_case: str = "") -> str:
     """The command-line options that choose a scenario; those that have their default are left out."""
     usual = Scenario()
-    parts = []
+    parts = ["--use-case", use_case] if use_case else []
     for name in ("transition", "rounds", "cpus", "sites"):
         if getattr(scenario, name) != getattr(usual, name):
-            parts.append(f"--{name} {getattr(scenario, name)}")
+            parts += [f"--{name}", str(getattr(scenario, name))]
     if scenario.machine != usual.machine:
-        parts.append(f"--machine {scenario.machine.name}")
-    parts += [f"--without {label}" for label in sorted(scenario.without)]
+        parts += ["--machine", scenario.machine.name]
+    for label in sorted(scenario.without):
+        parts += ["--without", label]
     parts += [f"--{name}" for name in ("preempt", "nmi") if getattr(scenario, name)]
-    return " ".join(parts)
+    return shlex.join(parts)
+
+
+def use_case_of(result: CheckResult) -> str:
+    """The one use case that a check was for, or "" where it was for all."""
+    return result.results[0].use_case if len(result.results) == 1 else ""

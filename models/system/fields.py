@@ -28,13 +28,12 @@ class Checked:
         kind: Any = type(self)
         for name, hint in _hints(kind).items():
             value = getattr(self, name)
-            if (wrong := misfit(value, hint)) is not FITS:
-                missing = "; are its parentheses missing?" if isinstance(wrong, type) else ""
-                message = f"{name} takes {said(hint)}, not {_shortened.repr(wrong)}{missing}"
-            elif isinstance(value, str) and not value.translate(_BLANKS).isprintable():
-                message = f"{name} has characters that do not print: {value!r}"
-            else:
+            if (wrong := misfit(value, hint)) is FITS:
                 continue
+            missing = "; are its parentheses missing?" if isinstance(wrong, type) else ""
+            message = f"{name} takes {said(hint)}, not {_shortened.repr(wrong)}{missing}"
+            if isinstance(wrong, str) and not prints(wrong):
+                message = f"{name} has characters that do not print: {_shortened.repr(wrong)}"
             raise ModelError(f"{kind.__name__}: {message}", getattr(self, "where", None) or caller())
 
 
@@ -48,6 +47,8 @@ def _hints(kind: Any) -> dict[str, Any]:
 def misfit(value: Any, hint: Any) -> object:
     """The innermost part of `value` that is not as the type `hint` says, or `FITS`."""
     origin, inner = get_origin(hint), get_args(hint)
+    if isinstance(value, str) and not prints(value):
+        return value
     if origin in (Union, UnionType):
         found = [misfit(value, one) for one in inner]
         deeper = [part for part in found if part is not value]
@@ -65,6 +66,11 @@ def misfit(value: Any, hint: Any) -> object:
     else:
         pairs = [(part, inner[0]) for part in value]
     return next((wrong for part, one in pairs if (wrong := misfit(part, one)) is not FITS), FITS)
+
+
+def prints(text: str) -> bool:
+    """Whether a text can stand on a terminal and in a file as it is."""
+    return text.translate(_BLANKS).isprintable()
 
 
 def said(hint: Any) -> str:

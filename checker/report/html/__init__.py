@@ -56,7 +56,7 @@ def render(
     before the verdicts, a word and a sentence each, and `other` is a page beside it: what it is called, and its address.
     `command` is what gives the same answer, where that is not a check of `name`.
     """
-    values = document(result, command or text.command_of(name, result.model.scenario))
+    values = document(result, command or text.command_of(name, result.model.scenario, text.use_case_of(result)))
     script = asset("page.js")
     return (
         environment()
