@@ -64,8 +64,9 @@ def refuse_shared_targets(options: Any) -> None:
     """Raises UsageError where two answers would go to the same place, or one to the file that is to be checked."""
     from checker.options import UsageError
 
-    first: dict[str, str] = {_place(name): "" for name in _inputs(options)}
-    for option, target in _targets(options).items():
+    targets = _targets(options)
+    first: dict[str, str] = {_place(name): "" for name in _inputs(options)} if targets else {}
+    for option, target in targets.items():
         if (other := first.setdefault(_place(target), option)) == option:
             continue
         if not other:

@@ -285,7 +285,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("name", ["missing.json", "."])
 def test_what_cannot_be_read_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["replay", str(tmp_path / name)]) == 3
+    assert main(["replay", str(tmp_path / name)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 
