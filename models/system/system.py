@@ -155,10 +155,10 @@ class TransitionSystem:
                 yield action, mark
 
 
-def _refuse_unprintable(name: str, where: Location) -> None:
-    """Names stand in generated code, in files for other tools, and on terminals. Raises ModelError."""
+def _refuse_unprintable(name: str, where: Location, what: str = "a name") -> None:
+    """Names and sentences stand in generated code, in files for other tools, and on terminals. Raises ModelError."""
     if not name.isprintable():
-        raise ModelError(f"{name!r} cannot be shown: it has characters that do not print", where)
+        raise ModelError(f"{name!r} cannot be {what}: it has characters that do not print", where)
 
 
 @dataclass
@@ -196,7 +196,7 @@ class Builder:
     def declare(self, variable: Variable) -> Read:
         """Use a variable that was made elsewhere, and return its value as an expression."""
         _refuse_unprintable(variable.name, variable.where)
-        _refuse_unprintable(variable.says, variable.where)
+        _refuse_unprintable(variable.says, variable.where, "what is said")
         if any(v.name == variable.name for v in self.variables):
             raise ModelError(f"two variables are called “{variable.name}”", variable.where)
         self.variables.append(variable)

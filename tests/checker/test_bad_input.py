@@ -360,6 +360,12 @@ def test_a_step_of_many_threads_that_means_nothing_has_its_line(
     assert line == 7 and words in message
 
 
+def test_what_is_said_of_a_word_has_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = program(on_patcher="Store(flag, 1)").replace('word("flag")', 'word("flag", says="\\x1b[2J")')
+    message, line = refused(text, tmp_path, capsys)
+    assert line == 6 and "cannot be what is said" in message
+
+
 def test_what_is_no_step_in_a_body_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message, line = refused(program(on_patcher="Sync"), tmp_path, capsys)
     assert line == 9 and "Sync" in message and "parentheses" in message
