@@ -12,7 +12,7 @@ from checker.silicon.operations import Setting, Table
 from models.compose import compose
 from models.library import load
 from models.machines.fetch import machine
-from models.protocol import Site, Step, Strategy, Write
+from models.protocol import TRAP, Claim, Expect, Policy, Release, Site, Step, Strategy, Sync, Write
 from models.scenario import Scenario
 
 
@@ -40,6 +40,37 @@ def writing(*parts: tuple[int, int] | tuple[int, bytes]) -> Strategy:
                     yield Write(site.bytes(start, stop), site.new)
 
     return Strategy("writing", "only stores", "a test", steps)
+
+
+def trapping(policy: Policy, *more: Step) -> Strategy:
+    """A trap byte that stays, claimed."""
+
+    def steps(sites: Sequence[Site]) -> Iterator[Step]:
+        yield Claim(policy, sites)
+        for site in sites:
+            yield Write(site.first_byte, TRAP)
+        yield from more
+
+    return Strategy("trapping", "a trap byte that stays", "a test", steps, expects=[Expect()])
+
+
+def guarded(policy: Policy) -> Strategy:
+    """The whole protocol, with this handler."""
+
+    def steps(sites: Sequence[Site]) -> Iterator[Step]:
+        yield Claim(policy, sites)
+        for site in sites:
+            yield Write(site.first_byte, TRAP)
+        yield Sync()
+        for site in sites:
+            yield Write(site.tail, site.new)
+        yield Sync()
+        for site in sites:
+            yield Write(site.first_byte, site.new, label="first-byte")
+        yield Sync()
+        yield Release(label="release")
+
+    return Strategy("guarded", "trap, tail and first byte", "a test", steps)
 
 
 def question(

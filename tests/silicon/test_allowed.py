@@ -12,6 +12,7 @@ from models.compose import compose
 from models.library import load, shipped
 from models.machines.fetch import X86_PRESETS
 from models.properties import COMPLETES
+from models.protocol import Strategy
 from models.scenario import Scenario
 from models.system.evaluate import Evaluator
 from models.text import OutcomeKind
@@ -103,10 +104,13 @@ def test_exact_bytes_are_allowed_where_the_machine_can_fetch_them(machine: str, 
     assert not allowed.fetches(site, bytes.fromhex("e899227374"), during, None)
 
 
+@pytest.mark.parametrize(
+    "strategy", [writing((1, 5)), "stop-machine", "nop-then-back"], ids=["one-store", "stop-machine", "nop-then-back"]
+)
 @pytest.mark.parametrize("machine", [name for name in X86_PRESETS if not X86_PRESETS[name].havoc])
-def test_bytes_that_are_fetched_and_outcomes_agree(machine: str) -> None:
-    """A torn outcome is allowed where some torn bytes are, and conversely."""
-    allowed = one_store(machine, "across-line")
+def test_bytes_that_are_fetched_and_outcomes_agree(machine: str, strategy: Strategy | str) -> None:
+    """A torn outcome is allowed where some torn bytes are, and conversely: nobody fetches who is stopped."""
+    allowed = question(strategy, on=machine, align="across-line").allowed()
     (site,) = allowed.model.plan.sites
     mixtures = {m.bytes for m in allowed.model.view.mixtures[site] if m.outcome.kind is OutcomeKind.TORN}
     for k in allowed.phases:

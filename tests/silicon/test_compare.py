@@ -11,7 +11,8 @@ from checker.silicon.compare import Comparison, Event, compare
 from checker.silicon.operations import Special, Table
 from checker.silicon.run import Cell, Observation, Torn
 from models.properties import BACK, CLAIMED, OLD_OR_NEW, STALE, TORN
-from tests.silicon.small import question, writing
+from models.protocol import Policy, PolicyKind
+from tests.silicon.small import guarded, question, writing
 
 ONE_STORE = writing((1, 5))
 
@@ -80,6 +81,21 @@ def test_what_the_handler_cannot_have_done_is_not_allowed() -> None:
     asked = question("careful-call-to-call")
     table = asked.allowed().table
     assert seen(asked, (2, 2, 0, number(table, "A", via=1))).forbidden == 1
+
+
+def test_a_trap_after_which_nobody_was_called_is_no_call() -> None:
+    """The handler of the model calls B: one that skips the call does something else."""
+    asked = question("careful-call-to-call")
+    found = seen(asked, (2, 2, 0, number(asked.allowed().table, via=1)))
+    assert found.forbidden == 1 and found.breaks == {(OLD_OR_NEW, "missed"): 1}
+
+
+def test_who_was_lost_on_the_way_to_the_new_counts_it_in_the_model_only() -> None:
+    """In the model the new was called, and then not returned from; a thread that is lost never says whom it called."""
+    asked = question(guarded(Policy(PolicyKind.EMULATE_NEW, pushes=False)))
+    lost = special(asked.allowed().table, Special.LOST)
+    assert seen(asked, (0, 0, 0, lost)).forbidden == 1
+    assert not seen(asked, (3, 3, 0, lost)).forbidden
 
 
 @pytest.mark.parametrize("kind", [Special.UNCLAIMED, Special.DEAD_CLAIM, Special.LOST, Special.FREED])

@@ -13,29 +13,35 @@ import pytest
 from checker.silicon.asking import Question
 from checker.silicon.compare import Comparison, compare
 from checker.silicon.machine import cpus
-from checker.silicon.operations import ALIGNMENTS
+from checker.silicon.operations import ALIGNMENTS, Act
 from checker.silicon.run import observe
 from models.library import shipped
 from models.machines.fetch import machine
 from models.properties import BALANCED, CLAIMED, FREED, STALE, TORN
 from models.protocol import (
     TRAP,
+    Allocate,
     Claim,
-    Expect,
     Free,
     Policy,
     PolicyKind,
     ReadLock,
+    Release,
+    ResumeMachine,
     Site,
     Step,
+    StopMachine,
     Strategy,
+    Sync,
     WaitForReaders,
     Write,
     emulate_new,
     old_callees,
+    redirect,
     retry,
 )
-from tests.silicon.small import on_silicon, question, writing
+from models.text import site_address
+from tests.silicon.small import guarded, on_silicon, question, trapping, writing
 
 pytestmark = on_silicon
 EXECUTIONS, SECONDS = 10_000, 1.0
@@ -110,18 +116,6 @@ def test_traps_that_nobody_claims_are_seen() -> None:
     assert found.breaks[CLAIMED, "unclaimed"] and not found.forbidden
 
 
-def trapping(policy: Policy, *more: Step) -> Strategy:
-    """A trap byte that stays, claimed."""
-
-    def steps(sites: Sequence[Site]) -> Iterator[Step]:
-        yield Claim(policy, sites)
-        for site in sites:
-            yield Write(site.first_byte, TRAP)
-        yield from more
-
-    return Strategy("trapping", "a trap byte that stays", "a test", steps, expects=[Expect()])
-
-
 def test_the_handler_does_what_the_policy_says() -> None:
     found = ask(question(trapping(emulate_new)), 200)
     assert not found.forbidden and not found.breaks
@@ -140,6 +134,61 @@ def test_a_handler_that_goes_back_comes_again() -> None:
 
     found = ask(question(Strategy("back", "goes back", "a test", steps)), 200)
     assert not found.breaks[CLAIMED, "unclaimed"] and not found.forbidden
+
+
+def test_so_it_is_where_cpus_are_synchronised() -> None:
+    """What a thread does after it was lost is compared as that of a CPU that was not."""
+    found = ask(question(guarded(Policy(PolicyKind.EMULATE_NEW, pushes=False))))
+    assert not found.forbidden and found.observation.waits < 0
+
+
+def test_who_goes_back_for_ever_is_let_go_at_the_end() -> None:
+    found = ask(question(guarded(retry), without=["first-byte", "release"]), 200, patience=0.3)
+    assert not found.forbidden and found.observation.retries
+
+
+def test_who_returns_to_another_site_is_lost() -> None:
+    """Site 0 becomes a jump to the end of site 1: nobody is called, as by a no-op, but not here."""
+
+    def steps(sites: Sequence[Site]) -> Iterator[Step]:
+        here, there = (site_address(site.index, 0) for site in sites)
+        yield Write(sites[0].whole, b"\xe9" + (there - here).to_bytes(4, "little"))
+
+    found = ask(question(Strategy("astray", "jumps to another site", "a test", steps), sites=2), 200)
+    assert found.breaks[BALANCED, "no-return"] and not found.outcomes.get("ran, called nobody")
+
+
+def test_with_interrupts_off_nobody_is_stopped() -> None:
+    """A CPU inside such a stub leaves it before it stops: so the stub may be freed meanwhile."""
+
+    def steps(sites: Sequence[Site]) -> Iterator[Step]:
+        for site in sites:
+            yield Allocate(site.stub(interrupts_off=True))
+        yield Claim(redirect, sites)
+        for site in sites:
+            yield Write(site.first_byte, TRAP)
+        yield Sync()
+        yield StopMachine()
+        for site in sites:
+            yield Write(site.whole, site.new)
+            yield Free(site.stub(interrupts_off=True))
+        yield ResumeMachine()
+        yield Release()
+
+    found = ask(question(Strategy("stops", "frees stubs while all are stopped", "a test", steps)), 50_000)
+    assert not found.forbidden and not found.breaks and found.observation.waits < 0
+
+
+def test_a_sync_while_all_are_stopped_waits_in_vain() -> None:
+    def steps(sites: Sequence[Site]) -> Iterator[Step]:
+        yield StopMachine()
+        for site in sites:
+            yield Write(site.whole, site.new)
+        yield Sync(label="too-early")
+        yield ResumeMachine()
+
+    found = ask(question(Strategy("stuck", "a sync too early", "a test", steps)), patience=0.3)
+    assert found.waits == "too-early" and not found.forbidden
 
 
 def test_who_calls_what_is_free_is_caught() -> None:
@@ -175,8 +224,8 @@ def tampered(asked: Question, change: str) -> Comparison:
     elif change == "another byte is stored":
         at, code = table.pieces[1]
         table.pieces[1] = (at, bytes([code[0] ^ 0x20, *code[1:]]))
-    elif change == "the claim comes too late":
-        table.operations[0], table.operations[-2] = table.operations[-2], table.operations[0]
+    elif change == "no call":
+        table.handling[1, 0] = replace(handling[1, 0], act=Act.SKIP)
     else:
         target = table.moved(allowed.model.plan.sites[0].book.address(table.whos[1].function))  # type: ignore[arg-type]
         table.handling[1, 0] = replace(handling[1, 0], target=target)
@@ -192,8 +241,9 @@ def test_a_harness_that_does_something_else_is_found_out(change: str) -> None:
     assert tampered(question("careful-call-to-call"), change).forbidden
 
 
-def test_a_handler_that_does_something_else_is_found_out() -> None:
-    assert tampered(question(trapping(emulate_new)), "another target").forbidden
+@pytest.mark.parametrize("change", ["another target", "no call"])
+def test_a_handler_that_does_something_else_is_found_out(change: str) -> None:
+    assert tampered(question(trapping(emulate_new)), change).forbidden
 
 
 def test_another_machine_model_is_contradicted_by_what_was_seen() -> None:
