@@ -30,6 +30,10 @@ class Answer:
         return sum(found.forbidden for _, found in self.asked)
 
     @property
+    def not_compared(self) -> int:
+        return sum(found.not_compared for _, found in self.asked)
+
+    @property
     def outcomes(self) -> dict[str, Outcome]:
         """All alignments together."""
         whole: dict[str, Outcome] = {}
@@ -105,6 +109,8 @@ def answer_text(answer: Answer, paint: Paint = PLAIN) -> str:
     for says, names in answer.allowed_by.items():
         who = ", ".join(names) if names else "no preset"
         lines.append(fill(f"not allowed  {says}: {_spans(answer.outcomes[says])}; allowed by {who}", "", "  "))
+    if answer.not_compared:
+        lines.append(fill(f"not compared: {answer.not_compared:,} torn executions, of too many kinds", "", "  "))
     lines += [f"waited in vain  at {label}" for label in sorted(answer.waits)]
     lines.append(fill(f"machine  {machine.name}: {machine.says}", "", "         "))
     return "\n".join(lines)
@@ -154,6 +160,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                     }
                     for torn in o.torn
                 ],
+                "not_compared": found.not_compared,
                 "waits": found.waits,
             }
         )
@@ -190,6 +197,8 @@ def variants_text(found: Sequence[Variant]) -> str:
             notes.append(f"{name}: the patcher waits in vain at {variant.waits}")
         if variant.not_allowed:
             notes.append(f"{name}: {variant.not_allowed:,} executions are NOT ALLOWED by the machine")
+        if variant.not_compared:
+            notes.append(f"{name}: not compared: {variant.not_compared:,} torn executions, of too many kinds")
     notes += [f"not seen, as it {why}: {'; '.join(which)}" for why, which in reasons.items()]
     return "\n".join([found[0].strategy, "", table(rows), *(fill(note, "  ", "    ") for note in notes)])
 
@@ -219,6 +228,7 @@ def survey_json(made: Survey) -> dict[str, Any]:
         "seconds": round(made.seconds, 3),
         "rows": [asdict(row) for row in made.rows],
         "not_allowed": made.forbidden,
+        "not_compared": made.not_compared,
         "too_wide": {name: made.too_wide(name) for name in made.forbidden},
         "nearest": made.nearest,
     }
@@ -244,10 +254,12 @@ def groups(survey: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
 
 
 def conclusions(survey: Mapping[str, Any]) -> list[str]:
+    missed = survey.get("not_compared", 0)
     unsound = [f"{name} ({count:,})" for name, count in survey["not_allowed"].items() if count]
     sound = [f"{name} ({survey['too_wide'][name]})" for name, count in survey["not_allowed"].items() if not count]
     return [
         f"nearest preset: {', '.join(survey['nearest']) or 'none'}",
+        *([f"not compared: {missed:,} torn executions, of too many kinds"] if missed else []),
         f"allow all that was seen (and so many rows that were not): {', '.join(sound) or 'none'}",
         f"do not (so many executions): {', '.join(unsound) or 'none'}",
     ]

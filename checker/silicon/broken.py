@@ -38,6 +38,7 @@ class Variant:
     executions: int = 0
     trials: int = 0
     not_allowed: int = 0
+    not_compared: int = 0
     waits: str = ""  # the step at which the patcher waited in vain
 
 
@@ -80,6 +81,7 @@ def _variant(name: str, label: str, questions: Sequence[Question], found: Sequen
         variant.executions += comparison.observation.executions
         variant.trials += comparison.observation.trials
         variant.not_allowed += comparison.forbidden
+        variant.not_compared += comparison.not_compared
         variant.waits = comparison.waits or variant.waits
     return variant
 

@@ -94,10 +94,15 @@ def _strategies(cpus: list[int], scenario: Scenario, settings: list[Setting], op
         _note("")
         answer = report.Answer(strategy.name, asked, len(cpus) - 1)
         made.append(answer)
-        status = worst([status, VIOLATION if answer.forbidden else HOLDS])
+        status = worst([status, _status(answer.forbidden, answer.not_compared)])
         if options.json != "-":
             print(report.answer_text(answer, paint_of()), end="\n\n")
     return _finish(options, {"strategies": [report.answer_json(answer) for answer in made]}, status)
+
+
+def _status(forbidden: int, not_compared: int) -> int:
+    """What was seen and is not allowed counts more than what could not be compared."""
+    return VIOLATION if forbidden else INCONCLUSIVE if not_compared else HOLDS
 
 
 def _broken(cpus: list[int], scenario: Scenario, settings: list[Setting], options: Any) -> int:
@@ -112,7 +117,7 @@ def _broken(cpus: list[int], scenario: Scenario, settings: list[Setting], option
             print(report.variants_text(found), end="\n\n", flush=True)
     if options.json != "-":
         print(report.variants_summary(made), end="\n\n")
-    status = VIOLATION if any(variant.not_allowed for variant in made) else HOLDS
+    status = worst([_status(variant.not_allowed, variant.not_compared) for variant in made])
     return _finish(options, {"variants": [report.variant_json(variant) for variant in made]}, status)
 
 
@@ -122,7 +127,7 @@ def _survey(cpus: list[int], options: Any) -> int:
     values = report.survey_json(made)
     if options.json != "-":
         print(report.survey_text(values))
-    return _finish(options, {"survey": values}, VIOLATION if made.forbidden[options.machine] else HOLDS)
+    return _finish(options, {"survey": values}, _status(made.forbidden[options.machine], made.not_compared))
 
 
 def _command(options: Any) -> str:

@@ -96,6 +96,11 @@ class Comparison:
         return found
 
     @property
+    def not_compared(self) -> int:
+        """How many torn executions the harness had no row left for."""
+        return self.observation.forgotten
+
+    @property
     def waits(self) -> str:
         """The step at which the patcher waited in vain, or ""."""
         number = self.observation.waits

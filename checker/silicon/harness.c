@@ -331,8 +331,10 @@ static void print_thread(const struct thread *t)
                             printf("{\"kind\":\"count\",\"before\":%u,\"after\":%u,\"site\":%u,\"seen\":%u,"
                                    "\"event\":%u,\"count\":%lu}\n", b, a, s, seen, e, count);
                     }
-    for (u32 i = 0; i < t->torn; i++) {
+    for (u32 i = 0; i < MOST_TORN; i++) {
         const struct torn *o = &t->table[i];
+        if (!o->count)
+            continue;
         printf("{\"kind\":\"torn\",\"before\":%u,\"after\":%u,\"site\":%u,\"signal\":%u,\"known\":%u,\"landing\":%lu",
                o->before, o->after, o->site, o->signal, o->known, o->landing);
         print_hex("fetched", o->fetched);
@@ -359,7 +361,8 @@ int main(void)
     for (u32 i = 0; i < P.cpus; i++) {
         threads[i].number = i;
         threads[i].counts = calloc(cell(P.operations + 1, 0, 0, 0, 0), sizeof(u64));
-        if (!threads[i].counts || pthread_create(&threads[i].thread, NULL, executor, &threads[i]))
+        threads[i].table = calloc(MOST_TORN, sizeof(struct torn));
+        if (!threads[i].counts || !threads[i].table || pthread_create(&threads[i].thread, NULL, executor, &threads[i]))
             die("pthread_create");
     }
     double began = now();

@@ -24,8 +24,7 @@ struct thread {
     u64 torn_trials;                        /* in how many trials something was torn */
     u32 running, torn_in;                   /* the trial that runs, and the last one in which something was torn */
     u64 *counts;                            /* by before, after, site, seen, event */
-    u32 torn;
-    struct torn table[MOST_TORN];
+    struct torn *table;                     /* MOST_TORN rows; who has not been counted is free */
     pid_t id;
     pthread_t thread;
 };
@@ -78,20 +77,21 @@ static void count_torn(u32 before, u32 after)
     struct torn *t = &me->now;
     me->torn_trials += me->torn_in != me->running;
     me->torn_in = me->running;
-    for (u32 i = 0; i < me->torn; i++) {
-        struct torn *o = &me->table[i];
+    u64 hash = ((((u64)before << 8 | after) << 8 | t->site) << 8 | t->signal) * 0x9e3779b97f4a7c15u ^
+               t->landing * 0xc2b2ae3d27d4eb4fu;
+    for (u32 i = 0; i < TRIES; i++) {
+        struct torn *o = &me->table[((hash >> 32) + i) % MOST_TORN];
+        if (!o->count) {
+            *o = *t;
+            o->before = before, o->after = after;
+        }
         if (o->before == before && o->after == after && o->site == t->site && o->signal == t->signal &&
             o->landing == t->landing) {
             o->count++;
             return;
         }
     }
-    if (me->torn == MOST_TORN) {
-        me->forgotten++;
-        return;
-    }
-    t->before = before, t->after = after, t->count = 1;
-    me->table[me->torn++] = *t;
+    me->forgotten++;
 }
 
 static void execute(u32 site)

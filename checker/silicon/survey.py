@@ -135,6 +135,7 @@ class Survey:
 
     rows: list[Row] = field(default_factory=list)
     forbidden: dict[str, int] = field(default_factory=lambda: dict.fromkeys(X86_PRESETS, 0))
+    not_compared: int = 0  # torn executions that the harness had no row left for
     seconds: float = 0.0
 
     def too_wide(self, preset: str) -> int:
@@ -184,6 +185,7 @@ def survey(
             setting = question.setting
             report(f"{litmus.name}, {setting.align}, {setting.sync}")
             found = question.ask(cpus, executions, seconds)
+            made.not_compared += found.not_compared
             made.seconds += found.observation.seconds
             promised = setting.sync in _SERIALISING
             beside = {name: question.on(machine, found) for name, machine in X86_PRESETS.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from checker.silicon.broken import explain, variants
 from checker.silicon.compare import compare
 from checker.silicon.machine import cpus, host
 from checker.silicon.operations import Setting
-from checker.silicon.run import Failed
+from checker.silicon.run import Cell, Failed, Observation
+from checker.silicon.survey import LITMUS
 from models.library import load
 from models.properties import BACK, CLAIMED, FREED, STALE, TORN
 from models.scenario import Scenario
@@ -55,6 +58,36 @@ def test_a_run_that_fails_is_inconclusive(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("checker.silicon.asking.observe", fail)
     assert main(["silicon", "nop-then-back"]) == 4
     assert "signal 9" in capsys.readouterr().err
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *answers: Observation | Failed) -> None:
+    """The harness says this, one after the other, and the last for ever."""
+    left = list(answers)
+
+    def observe(*_: object) -> Observation:
+        said = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(said, Failed):
+            raise said
+        return said
+
+    monkeypatch.setattr(command.machine, "cpus", lambda: [0, 1])
+    monkeypatch.setattr("checker.silicon.asking.observe", observe)
+
+
+LOSSY = Observation(Counter({Cell(0, 0, 0, 0, 1): 5}), threads=[9], forgotten=4, trials=1, seconds=1.0)
+
+
+@pytest.mark.parametrize("words", [["nop-then-back"], ["nop-then-back", "--broken"], ["--survey"]])
+def test_what_was_forgotten_is_not_compared_and_inconclusive(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(monkeypatch, LOSSY)
+    monkeypatch.setattr("checker.silicon.survey.LITMUS", LITMUS[:1])
+    file = tmp_path / "x.json"
+    align = [] if "--survey" in words else ["--align", "within-8"]
+    assert main(["silicon", *words, *align, "--json", str(file)]) == 4
+    assert re.search(r"not compared: \d+ torn executions", capsys.readouterr().out)
+    assert re.search(r'"not_compared":[1-9]', file.read_text(encoding="utf-8"))
 
 
 @on_silicon
