@@ -98,12 +98,12 @@ class Allowed:
             found.append(found[-1] + operation.moves)
         return found
 
-    @property
+    @cached_property
     def breaks(self) -> set[tuple[str, str]]:
         """Every property that the model can break, and how."""
         return {broken for phase in self.phases.values() for broken in phase.breaks}
 
-    @property
+    @cached_property
     def undefined(self) -> bool:
         """Whether the model calls undefined what happens from some step on."""
         return any(phase.anything for phase in self.phases.values())

@@ -172,6 +172,8 @@ class _Comparing:
         self.found.outcomes[says].means = site.explain(torn.fetched or torn.memory)
 
     def add(self, says: str, count: int, fits: bool, broken: tuple[str, str] | None, at: Cell | Torn) -> None:
+        """Count it. What breaks a property in a way that the model knows of at no step does not fit, whatever it was."""
+        fits = fits and (broken is None or self.allowed.undefined or broken in self.allowed.breaks)
         outcome = self.found.outcomes.setdefault(says, Outcome(says))
         outcome.count += count
         if broken:

@@ -180,6 +180,15 @@ class Table:
         """How many events there are: by how a site was left and who was called; the special ones come last."""
         return (self.claims + 2) * len(self.whos) + len(Special)
 
+    def special(self, kind: Special) -> int:
+        """The number of an event that calls nobody in particular."""
+        return self.events - len(Special) + kind
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether some handler lets a CPU run the site again."""
+        return self.model.plan.strategy.rereads or any(h.act is Act.BACK for h in self.handling.values())
+
     @property
     def masks(self) -> bool:
         """Whether it is counted at which sites a thread has run the new before: with one round, and few sites."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from checker.search.build import NoCompiler, cache_directory, compiler
 from checker.silicon.machine import CannotAsk
-from checker.silicon.operations import Table
+from checker.silicon.operations import Special, Table
 
 HARNESS = Path(__file__).with_name("harness.c")
 _SOURCES = (HARNESS, HARNESS.with_name("site.h"), HARNESS.with_name("program.h"))
@@ -117,7 +117,22 @@ def observe(
         raise Failed(f"the harness was still running after {limit:g} seconds and was ended") from error
     except OSError as error:
         raise CannotAsk(f"the harness cannot be run: {error.strerror}") from error
-    return read(done.stdout, done.returncode)
+    found = read(done.stdout, done.returncode)
+    add_up(found, table)
+    return found
+
+
+def add_up(found: Observation, table: Table) -> None:
+    """Whether the harness counted each execution once. Raises Failed where its numbers contradict each other."""
+    counted = sum(found.cells.values())
+    if counted != found.executions:
+        raise Failed(f"the harness counted {counted:,} of {found.executions:,} executions")
+    cells = sum(n for cell, n in found.cells.items() if cell.event == table.special(Special.TORN))
+    rows = sum(torn.count for torn in found.torn) + found.forgotten
+    if cells != rows:
+        raise Failed(f"the harness counted {cells:,} torn executions, and then {rows:,}")
+    if found.retries and not table.goes_back:
+        raise Failed(f"the harness went back to a site {found.retries:,} times, and no handler of the strategy does")
 
 
 def read(text: str, status: int) -> Observation:

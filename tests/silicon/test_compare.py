@@ -23,10 +23,6 @@ def number(table: Table, who: str = "", via: int = 0) -> int:
     return via * len(table.whos) + index
 
 
-def special(table: Table, kind: Special) -> int:
-    return (table.claims + 2) * len(table.whos) + kind
-
-
 def seen(asked: object, *cells: tuple[int, int, int, int], torn: tuple[Torn, ...] = ()) -> Comparison:
     """One execution for each (before, after, seen, event) at site 0."""
     allowed = asked.allowed()  # type: ignore[attr-defined]
@@ -56,6 +52,15 @@ def test_the_old_is_allowed_while_the_text_changes_and_before() -> None:
     table = asked.allowed().table
     found = seen(asked, (0, 0, 0, number(table, "A")), (1, 2, 0, number(table, "A")))
     assert not found.forbidden and not found.breaks and found.outcomes["ran, called A"].count == 2
+
+
+def test_what_breaks_a_property_that_the_model_cannot_break_is_not_allowed() -> None:
+    """A second net: here the model is said to break nothing, whatever it allows."""
+    asked = question("careful-call-to-call", without=["claim"])
+    table = asked.allowed().table
+    asked.allowed().breaks.clear()
+    assert seen(asked, (1, 1, 0, table.special(Special.UNCLAIMED))).forbidden == 1
+    assert not seen(asked, (1, 1, 0, number(table, "A"))).forbidden
 
 
 def test_a_window_that_reaches_into_what_allows_it_is_enough() -> None:
@@ -93,7 +98,7 @@ def test_a_trap_after_which_nobody_was_called_is_no_call() -> None:
 def test_who_was_lost_on_the_way_to_the_new_counts_it_in_the_model_only() -> None:
     """In the model the new was called, and then not returned from; a thread that is lost never says whom it called."""
     asked = question(guarded(Policy(PolicyKind.EMULATE_NEW, pushes=False)))
-    lost = special(asked.allowed().table, Special.LOST)
+    lost = asked.allowed().table.special(Special.LOST)
     assert seen(asked, (0, 0, 0, lost)).forbidden == 1
     assert not seen(asked, (3, 3, 0, lost)).forbidden
 
@@ -102,13 +107,13 @@ def test_who_was_lost_on_the_way_to_the_new_counts_it_in_the_model_only() -> Non
 def test_the_complete_protocol_allows_nothing_special(kind: Special) -> None:
     asked = question("careful-call-to-call")
     table = asked.allowed().table
-    found = seen(asked, (3, 3, 0, special(table, kind)))
+    found = seen(asked, (3, 3, 0, table.special(kind)))
     assert found.forbidden == 1 and sum(found.breaks.values()) == 1
 
 
 def test_without_the_claim_traps_are_unclaimed_and_that_is_allowed() -> None:
     asked = question("careful-call-to-call", without=["claim"])
-    found = seen(asked, (1, 1, 0, special(asked.allowed().table, Special.UNCLAIMED)))
+    found = seen(asked, (1, 1, 0, asked.allowed().table.special(Special.UNCLAIMED)))
     assert not found.forbidden and found.breaks == {(CLAIMED, "unclaimed"): 1}
 
 

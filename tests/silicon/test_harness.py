@@ -51,7 +51,7 @@ def ask(asked: Question, executions: int = EXECUTIONS, patience: float = 5) -> C
     found = asked.ask(cpus(), executions, SECONDS, patience)
     assert found.observation.executions >= 8 and found.observation.trials and not found.observation.forgotten
     cells = sum(found.observation.cells.values())
-    assert 0 <= found.observation.executions - cells <= 2 * found.observation.trials  # but those let go by the end
+    assert found.observation.executions == cells
     return found
 
 

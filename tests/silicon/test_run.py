@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from checker.cli import main
 from checker.silicon import machine, run
 from checker.silicon.machine import CannotAsk, cpus, host
-from checker.silicon.run import Cell, Failed, observe, read
-from tests.silicon.small import on_silicon, table
+from checker.silicon.operations import Special
+from checker.silicon.run import Cell, Failed, Observation, observe, read
+from models.protocol import retry
+from tests.silicon.small import on_silicon, table, trapping
 
 COUNT = {"kind": "count", "before": 0, "after": 1, "site": 0, "seen": 0, "event": 1, "count": 7}
 TORN = {
@@ -41,6 +44,34 @@ def test_what_the_harness_says_is_added_up() -> None:
     assert found.cells == {Cell(0, 1, 0, 0, 1): 14}
     assert found.executions == 18 and found.traps == 2 and found.trials == 3 and found.rate == 18
     assert found.torn_trials == 4 and found.torn[0].fetched == bytes.fromhex("e811527374") and found.torn[0].count == 2
+
+
+def counts(executions: int, torn: int, forgotten: int = 0, retries: int = 0) -> Observation:
+    """Seven executions that ran the old, and three that are torn."""
+    cells = Counter({Cell(0, 1, 0, 0, 1): 7, Cell(0, 1, 0, 0, table("careful-call-to-call").special(Special.TORN)): 3})
+    rows = [run.Torn(0, 1, 0, 11, None, b"\xe8" * 5, torn)]
+    return Observation(cells, rows, [executions], forgotten=forgotten, retries=retries)
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (counts(11, 3), "counted 10 of 11 executions"),
+        (counts(9, 3), "counted 10 of 9 executions"),
+        (counts(10, 2), "counted 3 torn executions, and then 2"),
+        (counts(10, 3, forgotten=1), "counted 3 torn executions, and then 4"),
+        (counts(10, 3, retries=2), "went back to a site 2 times"),
+    ],
+)
+def test_counts_that_do_not_add_up_are_no_answer(found: Observation, says: str) -> None:
+    with pytest.raises(Failed, match=says):
+        run.add_up(found, table("careful-call-to-call"))
+
+
+def test_counts_that_do_are() -> None:
+    run.add_up(counts(10, 3), table("careful-call-to-call"))
+    run.add_up(counts(10, 2, forgotten=1), table("careful-call-to-call"))
+    assert table(trapping(retry)).goes_back and not table("careful-call-to-call").goes_back
 
 
 def test_bytes_that_are_not_known_are_not_made_up() -> None:
