@@ -102,9 +102,11 @@ class Comparison:
 
     @property
     def waits(self) -> str:
-        """The step at which the patcher waited in vain, or ""."""
-        number = self.observation.waits
-        return self.allowed.table.operations[number].label if number >= 0 else ""
+        """The step at which the patcher waited in vain, `the end` where nobody ran a site after it, or ""."""
+        number, operations = self.observation.waits, self.allowed.table.operations
+        if number == len(operations):
+            return "the end"
+        return operations[number].label if number >= 0 else ""
 
 
 def compare(allowed: Allowed, observation: Observation) -> Comparison:

@@ -17,6 +17,7 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -71,7 +72,7 @@ static int interrupt_all(void)
     u32 asked = atomic_fetch_add(&S.asked, 1) + 1;
     EACH(t)
         if (syscall(SYS_tgkill, getpid(), t->id, SIGUSR1))
-            die("tgkill");
+            failed("tgkill");
     return (int)asked;
 }
 
@@ -83,7 +84,7 @@ static int synchronise(void)
     WAIT_UNTIL(!atomic_load(&S.halt));
     if (P.sync == MEMBARRIER || P.sync == BARRIER) {
         if (syscall(SYS_membarrier, command, 0, 0))
-            die("membarrier");
+            failed("membarrier");
     } else {
         u32 asked = (u32)interrupt_all();
         EACH(t)
@@ -112,7 +113,7 @@ static void protect(struct page *page, int dead)
     if (dead)  /* first: who faults there asks why */
         page->dead = 1;
     if (mprotect((void *)page->at, PAGE, dead ? PROT_NONE : PROT_READ | PROT_EXEC))
-        die("mprotect");
+        failed("mprotect");
     page->dead = dead;
 }
 
@@ -209,8 +210,16 @@ static void reset(void)
     atomic_store(&S.step, 0);
 }
 
+/* Between operations: mostly a short while, and now and then one in which a whole execution finds room. */
+static void dawdle(void)
+{
+    u32 most = random_below(32) ? P.pause : P.long_pause;
+    for (u32 pause = random_below(most); pause; pause--)
+        __builtin_ia32_pause();
+}
+
 /* One trial: what the sites held at first, all operations, and a while after. Returns the operation that it waited at in
- * vain, or -1. */
+ * vain (after the last one: nobody ran a site any more), or -1. */
 static int one_trial(u32 trial)
 {
     u64 since[MOST];
@@ -229,12 +238,12 @@ static int one_trial(u32 trial)
             break;
         }
         atomic_store_explicit(&S.step, i + 1, memory_order_release);
-        for (u32 pause = random_below(P.pause); pause; pause--)
-            __builtin_ia32_pause();
+        dawdle();
     }
     if (waits < 0) {
         look(since);
-        let_them_run(since, P.settle);
+        if (!let_them_run(since, P.settle))
+            waits = (int)P.operations;
     }
     atomic_store(&S.ends, trial);
     atomic_store(&S.halt, 0);
@@ -254,7 +263,7 @@ static void pin(u32 cpu)
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
     if (sched_setaffinity(0, sizeof set, &set))
-        die("sched_setaffinity");
+        failed("sched_setaffinity");
 }
 
 static void *executor(void *argument)
@@ -263,7 +272,7 @@ static void *executor(void *argument)
     pin(P.cpu[mine->number]);
     stack_t stack = { .ss_sp = malloc(1 << 16), .ss_size = 1 << 16 };
     if (!stack.ss_sp || sigaltstack(&stack, NULL))
-        die("sigaltstack");
+        failed("sigaltstack");
     mine->id = (pid_t)syscall(SYS_gettid);
     me = mine;
     for (u32 trial = 1;; trial++) {
@@ -292,19 +301,19 @@ static void map_memory(void)
 {
     int file = memfd_create("code", MFD_CLOEXEC);
     if (file < 0 || ftruncate(file, (off_t)P.pages * PAGE))
-        die("memfd_create");
+        failed("memfd_create");
     alias = mmap(NULL, (size_t)P.pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     void *around = mmap((void *)P.low, P.high - P.low, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     void *data = mmap((void *)P.data, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (alias == MAP_FAILED || around != (void *)P.low || data != (void *)P.data)
-        die("mmap");
+        failed("mmap");
     memset(alias, 0xf4, (size_t)P.pages * PAGE);  /* hlt: faults where it stands */
     for (u32 i = 0; i < P.pages; i++) {
         struct page *page = &P.page[i];
         if (mmap((void *)page->at, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, file, (off_t)i * PAGE) ==
             MAP_FAILED)
-            die("mmap");
+            failed("mmap");
         protect(page, page->starts_dead);
     }
     for (u32 i = 0; i < P.codes; i++)
@@ -349,10 +358,13 @@ int main(void)
 {
     struct rlimit none = { 0, 0 };
     setrlimit(RLIMIT_CORE, &none);
+    int follows = !prctl(PR_SET_PDEATHSIG, SIGKILL);
     read_program();
+    if (!follows || (u32)getppid() != P.parent)
+        die("nobody is there to read what it says");
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) ||
         syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0))
-        die("membarrier");
+        failed("membarrier");
     map_memory();
     install_handlers();
     pin(P.patcher_cpu);
@@ -362,8 +374,9 @@ int main(void)
         threads[i].number = i;
         threads[i].counts = calloc(cell(P.operations + 1, 0, 0, 0, 0), sizeof(u64));
         threads[i].table = calloc(MOST_TORN, sizeof(struct torn));
-        if (!threads[i].counts || !threads[i].table || pthread_create(&threads[i].thread, NULL, executor, &threads[i]))
-            die("pthread_create");
+        if (!threads[i].counts || !threads[i].table ||
+            (errno = pthread_create(&threads[i].thread, NULL, executor, &threads[i])))
+            failed("pthread_create");
     }
     double began = now();
     u32 trial = 0;

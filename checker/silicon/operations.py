@@ -6,6 +6,7 @@ the kernel's text would be to where a process may map memory; calls are relative
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -353,7 +354,12 @@ class Table:
     def text(self, cpus: list[int], executions: int, seconds: float, patience: float) -> str:
         """All that harness.c reads. The patcher runs on the first of `cpus`, threads that execute on the others."""
         gate = self.model.plan.scenario.machine.gate is Gate.INTERRUPT
-        settle, pause = 8, 64
-        run = f"run {SYNCS.index(self.setting.sync)} {gate:d} {self.masks:d} {cpus[0]} {settle} {pause}"
-        lines = [*self.lines(), *(f"cpu {cpu}" for cpu in cpus[1:]), f"{run} {executions} {seconds} {patience}"]
+        settle, pause, long = 8, 64, 4096
+        run = f"run {SYNCS.index(self.setting.sync)} {gate:d} {self.masks:d} {cpus[0]} {settle} {pause} {long}"
+        lines = [
+            f"parent {os.getpid()}",
+            *self.lines(),
+            *(f"cpu {cpu}" for cpu in cpus[1:]),
+            f"{run} {executions} {seconds} {patience}",
+        ]
         return "\n".join(lines) + "\n"

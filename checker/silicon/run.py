@@ -54,7 +54,7 @@ class Torn:
 
 @dataclass
 class Observation:
-    """What one run saw. `waits`: the operation that the patcher waited at in vain, or -1."""
+    """What one run saw. `waits`: the operation that the patcher waited at in vain, or -1; after the last, the end."""
 
     cells: Counter[Cell] = field(default_factory=Counter)
     torn: list[Torn] = field(default_factory=list)

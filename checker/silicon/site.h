@@ -287,8 +287,8 @@ static void install_handlers(void)
         sigaddset(&fault.sa_mask, SIGUSR1);
     for (u32 i = 0; i < sizeof faults / sizeof *faults; i++)
         if (sigaction(faults[i], &fault, NULL))
-            die("sigaction");
+            failed("sigaction");
     struct sigaction interrupt = { .sa_handler = on_interrupt, .sa_flags = SA_ONSTACK | SA_RESTART };
     if (sigaction(SIGUSR1, &interrupt, NULL))
-        die("sigaction");
+        failed("sigaction");
 }

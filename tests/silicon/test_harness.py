@@ -85,6 +85,10 @@ def test_what_is_run_only_because_a_trial_ends_does_not_count() -> None:
     assert not ask(question("stop-machine", without=["resume"], sites=3), patience=0.2).forbidden
 
 
+def test_a_strategy_after_which_nobody_runs_waits_in_vain_at_its_end() -> None:
+    assert ask(question("stop-machine", without=["resume"]), 8, patience=0.2).waits == "the end"
+
+
 def test_the_old_that_was_never_replaced_is_seen_after_the_end() -> None:
     found = ask(question("stop-machine", without=["store"]))
     assert found.breaks[STALE, "stale"] and not found.forbidden
@@ -213,7 +217,7 @@ def test_a_patcher_that_waits_for_itself_is_reported() -> None:
 # ---- a harness that does something else than the model is found out ---------------------------------------------------
 
 
-def tampered(asked: Question, change: str) -> Comparison:
+def tampered(asked: Question, change: str, executions: int = EXECUTIONS) -> Comparison:
     """The harness is given another table than the one that its answers are compared with."""
     allowed = asked.allowed()
     table = allowed.table
@@ -224,13 +228,15 @@ def tampered(asked: Question, change: str) -> Comparison:
     elif change == "another byte is stored":
         at, code = table.pieces[1]
         table.pieces[1] = (at, bytes([code[0] ^ 0x20, *code[1:]]))
+    elif change == "the claim comes too late":
+        table.operations[:2] = table.operations[1::-1]
     elif change == "no call":
         table.handling[1, 0] = replace(handling[1, 0], act=Act.SKIP)
     else:
         target = table.moved(allowed.model.plan.sites[0].book.address(table.whos[1].function))  # type: ignore[arg-type]
         table.handling[1, 0] = replace(handling[1, 0], target=target)
     try:
-        observation = observe(table, cpus(), EXECUTIONS, SECONDS)
+        observation = observe(table, cpus(), executions, SECONDS)
     finally:
         table.operations, table.pieces, table.handling = operations, pieces, handling
     return compare(allowed, observation)
@@ -239,6 +245,12 @@ def tampered(asked: Question, change: str) -> Comparison:
 @pytest.mark.parametrize("change", ["a store is left out", "another byte is stored"])
 def test_a_harness_that_does_something_else_is_found_out(change: str) -> None:
     assert tampered(question("careful-call-to-call"), change).forbidden
+
+
+def test_a_claim_that_comes_too_late_is_found_out() -> None:
+    """It lasts as long as the patcher pauses between two operations: long enough, now and then."""
+    found = tampered(question("careful-call-to-call"), "the claim comes too late", 1 << 60)
+    assert found.outcomes["trap, nobody claims it"].forbidden
 
 
 @pytest.mark.parametrize("change", ["another target", "no call"])

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,6 +119,66 @@ def test_a_harness_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(run, "_GRACE", 0.3)
     with pytest.raises(Failed, match="still running after"):
         observe(table("nop-then-back"), [0, 1], 1, 0.1, patience=0.1)
+
+
+@on_silicon
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("nonsense 1\n", "a line of the program is not understood: nonsense"),
+        ("operation dance 0 0\n", "a line of the program is not understood: dance"),
+        ("cpu 1\n" * 300, "too large a program"),
+        ("word 1\n" * 300, "too large a program"),
+        ("action 1 9 1 1 0\n", "too large a program"),
+        ("means-new 64\n", "a line of the program is not understood: means-new"),
+        ("parent 1\n", "nobody is there to read what it says"),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_a_sentence(program: str, says: str) -> None:
+    done = subprocess.run([run.build()], input=program, capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode == 3 and json.loads(done.stdout) == {"kind": "error", "what": says}
+
+
+@on_silicon
+def test_who_asked_and_was_killed_leaves_no_harness_behind() -> None:
+    """The harness would run for minutes."""
+    asks = (
+        "from checker.silicon.machine import cpus\n"
+        "from checker.silicon.run import observe\n"
+        "from tests.silicon.small import table\n"
+        "observe(table('nop-then-back'), cpus(), 1 << 60, 300)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", asks], cwd=Path(__file__).parents[2])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    try:
+        started = eventually(lambda: "silicon-" in name_of(children.read_text(encoding="utf-8").strip()))
+        child = children.read_text(encoding="utf-8").strip()
+    finally:
+        parent.kill()
+        parent.wait()
+    assert started and eventually(lambda: "silicon-" not in name_of(child))
+
+
+def name_of(process: str) -> str:
+    """What a process runs, or ""."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether it becomes true within twenty seconds."""
+    return any(condition() or time.sleep(0.05) for _ in range(400))
+
+
+def test_no_more_cpus_are_used_than_the_harness_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(400)), raising=False)
+    monkeypatch.setattr(machine, "membarrier", lambda: 0x1FF)
+    monkeypatch.setattr(machine, "compiler", list)
+    assert cpus() == list(range(256))
 
 
 def test_the_compiled_harness_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
