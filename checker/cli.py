@@ -303,7 +303,9 @@ def _silicon_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-seconds", type=_seconds, metavar="S", help="for each run (default 10; of many runs 2)")
     parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output, with nothing else on it")
-    parser.add_argument("--page", metavar="FILE", help="write what was seen as a page in Markdown")
+    parser.add_argument(
+        "--page", metavar="FILE", help="write what was seen as a page in Markdown; - is standard output"
+    )
 
 
 def _limit_options(parser: argparse.ArgumentParser) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from checker.silicon.asking import Question
 from checker.silicon.compare import Comparison
 from checker.silicon.operations import Setting
-from models.machines.fetch import X86_PRESETS
+from models.machines.fetch import X86_PRESETS, Gate
 from models.plan import plan
 from models.properties import BACK, FREED, STALE
-from models.protocol import Strategy
+from models.protocol import Strategy, Sync
 from models.scenario import Scenario
 
 PATIENCE = 1.0  # seconds: a step that was left out may leave the patcher waiting for ever
@@ -50,16 +50,14 @@ def variants(
     executions: int,
     seconds: float,
     report: Callable[[str], None] = lambda _: None,
-) -> list[Variant]:
-    """`strategy` whole, and without each of its labels. Raises CannotAsk, Failed, ScenarioError."""
-    made = []
+) -> Iterator[Variant]:
+    """`strategy` whole, and without each of its labels, one by one. Raises CannotAsk, Failed, ScenarioError."""
     for label in ("", *plan(strategy, replace(scenario, cpus=1)).labels):
         left = scenario.without | ({label} if label else frozenset())
         questions = [Question(strategy, replace(scenario, without=left), setting) for setting in settings]
         report(f"{strategy.name} without {label}" if label else strategy.name)
         found = [q.ask(cpus, executions, seconds, patience=PATIENCE) for q in questions]
-        made.append(_variant(strategy.name, label, questions, found))
-    return made
+        yield _variant(strategy.name, label, questions, found)
 
 
 def _variant(name: str, label: str, questions: Sequence[Question], found: Sequence[Comparison]) -> Variant:
@@ -86,6 +84,12 @@ def _variant(name: str, label: str, questions: Sequence[Question], found: Sequen
     return variant
 
 
+def _waits_for_callees(question: Question) -> bool:
+    """Whether the patcher has syncs that end when nobody is inside a site any more."""
+    plan = question.allowed().model.plan
+    return bool(plan.uses(Sync)) and plan.scenario.machine.gate is Gate.INTERRUPT
+
+
 def explain(questions: Sequence[Question], broken: tuple[str, str]) -> str:
     """Why a failure that the model predicts may not be seen: which weaker machines do not have it at any alignment."""
     without = [
@@ -95,6 +99,8 @@ def explain(questions: Sequence[Question], broken: tuple[str, str]) -> str:
             broken in q.allowed(X86_PRESETS[name]).breaks or q.allowed(X86_PRESETS[name]).undefined for q in questions
         )
     ]
+    if not without and broken[0] == FREED and any(map(_waits_for_callees, questions)):
+        return "is possible on every preset, but here a sync waits for who is in what will be freed, too"
     if not without:
         return "is possible on every preset, but in a short window: a matter of timing"
     return f"needs fetches that {', '.join(without)} {'does' if len(without) == 1 else 'do'} not have"

@@ -24,7 +24,7 @@ from checker.report import silicon as report
 from checker.report.silicon_page import page
 from checker.silicon import machine
 from checker.silicon.asking import Question
-from checker.silicon.broken import variants
+from checker.silicon.broken import Variant, variants
 from checker.silicon.operations import ALIGNMENTS, Setting
 from checker.silicon.run import Failed
 from checker.silicon.survey import survey
@@ -39,6 +39,10 @@ _UNLIMITED = 1 << 60
 def run_silicon(options: Any) -> int:
     if options.survey and (options.strategies or options.broken or options.without):
         raise UsageError("--survey brings its own programs: it takes no strategy, no --broken and no --without")
+    if options.survey and (given := _ignored(options)):
+        raise UsageError(f"--survey brings its own programs: {', '.join(given)} would do nothing")
+    if options.json == options.page == "-":
+        raise UsageError("--json - and --page - cannot both be on standard output")
     if options.survey and options.machine not in X86_PRESETS:
         raise UsageError(f"--survey asks the presets of x86, and “{options.machine}” is none of them")
     for name in options.strategies:
@@ -52,6 +56,29 @@ def run_silicon(options: Any) -> int:
         return run(cpus, scenario, settings, options)
     except (machine.CannotAsk, Failed) as error:
         return complain(str(error), INCONCLUSIVE)
+
+
+def _ignored(options: Any) -> list[str]:
+    """What a survey does not ask for, and was given."""
+    plain = {"transition": None, "rounds": None, "sites": 2, "align": None, "stores": "whole", "sync": "membarrier"}
+    return [f"--{name}" for name, value in plain.items() if getattr(options, name) != value]
+
+
+def _quiet(options: Any) -> bool:
+    """Whether standard output is for a file."""
+    return "-" in (options.json, options.page)
+
+
+def _named(options: Any) -> list[Strategy]:
+    """The strategies to be run. Of the shipped ones those are passed over that state a sequence of their own."""
+    if options.strategies:
+        return [_strategy(name) for name in options.strategies]
+    found = list(shipped().values())
+    if options.transition is None and options.rounds is None:
+        return found
+    for strategy in (s for s in found if s.rounds):
+        print(f"{strategy.name} states its own sequence, and is left out", file=sys.stderr)
+    return [strategy for strategy in found if not strategy.rounds]
 
 
 def _strategy(name: str) -> Strategy:
@@ -83,21 +110,26 @@ def _note(text: str) -> None:
 
 
 def _strategies(cpus: list[int], scenario: Scenario, settings: list[Setting], options: Any) -> int:
-    made, status = [], HOLDS
-    for name in options.strategies or shipped():
-        strategy = _strategy(name)
+    made, status, failed = [], HOLDS, ""
+    for strategy in _named(options):
         asked = []
-        for setting in settings:
-            _note(f"{strategy.name}, {setting.align}")
-            question = Question(strategy, scenario, setting)
-            asked.append((question, question.ask(cpus, options.executions or 1_000_000, options.max_seconds or 10)))
+        try:
+            for setting in settings:
+                _note(f"{strategy.name}, {setting.align}")
+                question = Question(strategy, scenario, setting)
+                asked.append((question, question.ask(cpus, options.executions or 1_000_000, options.max_seconds or 10)))
+        except Failed as error:
+            failed = f"{strategy.name}, {setting.align}: {error}"
         _note("")
-        answer = report.Answer(strategy.name, asked, len(cpus) - 1)
-        made.append(answer)
-        status = worst([status, _status(answer.forbidden, answer.not_compared)])
-        if options.json != "-":
-            print(report.answer_text(answer, paint_of()), end="\n\n")
-    return _finish(options, {"strategies": [report.answer_json(answer) for answer in made]}, status)
+        if asked:
+            answer = report.Answer(strategy.name, asked, len(cpus) - 1)
+            made.append(answer)
+            status = worst([status, _status(answer.forbidden, answer.not_compared)])
+            if not _quiet(options):
+                print(report.answer_text(answer, paint_of()), end="\n\n", flush=True)
+        if failed:
+            break
+    return _finish(options, {"strategies": [report.answer_json(answer) for answer in made]}, status, failed)
 
 
 def _status(forbidden: int, not_compared: int) -> int:
@@ -106,26 +138,32 @@ def _status(forbidden: int, not_compared: int) -> int:
 
 
 def _broken(cpus: list[int], scenario: Scenario, settings: list[Setting], options: Any) -> int:
-    made = []
-    for name in options.strategies or shipped():
-        found = variants(
-            _strategy(name), scenario, settings, cpus, options.executions or 1_000_000, options.max_seconds or 2, _note
-        )
+    made: list[Variant] = []
+    failed = ""
+    for strategy in _named(options):
+        found: list[Variant] = []
+        try:
+            limits = (options.executions or 1_000_000, options.max_seconds or 2)
+            found.extend(variants(strategy, scenario, settings, cpus, *limits, _note))
+        except Failed as error:
+            failed = f"{strategy.name}: {error}"
         _note("")
         made += found
-        if options.json != "-":
+        if found and not _quiet(options):
             print(report.variants_text(found), end="\n\n", flush=True)
-    if options.json != "-":
+        if failed:
+            break
+    if made and not _quiet(options):
         print(report.variants_summary(made), end="\n\n")
     status = worst([_status(variant.not_allowed, variant.not_compared) for variant in made])
-    return _finish(options, {"variants": [report.variant_json(variant) for variant in made]}, status)
+    return _finish(options, {"variants": [report.variant_json(variant) for variant in made]}, status, failed)
 
 
 def _survey(cpus: list[int], options: Any) -> int:
     made = survey(cpus, options.executions or _UNLIMITED, options.max_seconds or 2, _note)
     _note("")
     values = report.survey_json(made)
-    if options.json != "-":
+    if not _quiet(options):
         print(report.survey_text(values))
     return _finish(options, {"survey": values}, _status(made.forbidden[options.machine], made.not_compared))
 
@@ -146,15 +184,21 @@ def _command(options: Any) -> str:
     return shlex.join(words)
 
 
-def _finish(options: Any, values: dict[str, Any], status: int) -> int:
-    """Say on which machine, and write the files."""
+def _finish(options: Any, values: dict[str, Any], status: int, failed: str = "") -> int:
+    """Say on which machine, write the files, and say which run failed, if one did: what came before it is the answer."""
+    if failed and not any(values.values()):
+        return complain(failed, INCONCLUSIVE)
     host = machine.host()
-    if options.json != "-":
-        print(report.host_text(host.facts))
+    if not _quiet(options):
+        print(report.host_text(host.facts), flush=True)
     made = {"command": _command(options), "date": time.strftime("%Y-%m-%d")}
     whole = {"schema": files.SCHEMA, "host": host.facts, **made, **values}
+    if failed:
+        whole["failed"] = failed
     if options.json:
         files.write(whole, options.json)
-    if options.page:
+    if options.page == "-":
+        sys.stdout.write(page(whole))
+    elif options.page:
         files.write_atomically(Path(options.page), page(whole))
-    return status
+    return worst([status, complain(failed, INCONCLUSIVE)]) if failed else status

@@ -356,10 +356,6 @@ class Table:
         gate = self.model.plan.scenario.machine.gate is Gate.INTERRUPT
         settle, pause, long = 8, 64, 4096
         run = f"run {SYNCS.index(self.setting.sync)} {gate:d} {self.masks:d} {cpus[0]} {settle} {pause} {long}"
-        lines = [
-            f"parent {os.getpid()}",
-            *self.lines(),
-            *(f"cpu {cpu}" for cpu in cpus[1:]),
-            f"{run} {executions} {seconds} {patience}",
-        ]
+        asked = [f"parent {os.getpid()}", *(f"cpu {cpu}" for cpu in cpus[1:])]
+        lines = [*self.lines(), *asked, f"{run} {executions} {seconds} {patience}"]
         return "\n".join(lines) + "\n"

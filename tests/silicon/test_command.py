@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ SHORT = ["--align", "within-8", "--executions", "5000", "--max-seconds", "1"]
         (["--survey", "nop-then-back"], "takes no strategy"),
         (["--survey", "--broken"], "no --broken"),
         (["--survey", "--machine", "x86-linux,gate=trap-gate"], "is none of them"),
+        (["--survey", "--sites", "3", "--align", "within-8"], "--sites, --align would do nothing"),
+        (["--survey", "--transition", "nop:call", "--sync", "signal"], "--transition, --sync would do nothing"),
+        (["--survey", "--stores", "bytes", "--rounds", "2"], "--rounds, --stores would do nothing"),
+        (["nop-then-back", "--json", "-", "--page", "-"], "cannot both be on standard output"),
         (["nop-then-bak"], "did you mean"),
         (["nop-then-back", "--machine", "arm64-dic0"], "strategies of models.protocol are x86"),
         (["nop-then-back", "--without", "nothing"], "has no step"),
@@ -88,6 +93,53 @@ def test_what_was_forgotten_is_not_compared_and_inconclusive(
     assert main(["silicon", *words, *align, "--json", str(file)]) == 4
     assert re.search(r"not compared: \d+ torn executions", capsys.readouterr().out)
     assert re.search(r'"not_compared":[1-9]', file.read_text(encoding="utf-8"))
+
+
+WHOLE = replace(LOSSY, threads=[5], forgotten=0)
+
+
+def test_what_was_answered_before_a_run_failed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(monkeypatch, WHOLE, WHOLE, WHOLE, Failed("the harness was ended by signal 9"))
+    file, two = tmp_path / "x.json", ["--align", "within-8", "--align", "across-line"]
+    assert main(["silicon", "nop-then-back", "stop-machine", "text-poke-batch", *two, "--json", str(file)]) == 4
+    said, values = capsys.readouterr(), json.loads(file.read_text(encoding="utf-8"))
+    assert "nop-then-back on silicon" in said.out and "stop-machine on silicon" in said.out
+    assert "text-poke-batch" not in said.out and said.err.endswith(f"{values['failed']}\n")
+    assert values["failed"] == "stop-machine, across-line: the harness was ended by signal 9"
+    assert [len(answer["runs"]) for answer in values["strategies"]] == [2, 1]
+
+
+def test_so_it_is_with_broken_variants(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    told(monkeypatch, WHOLE, WHOLE, Failed("the harness was ended by signal 9"))
+    assert main(["silicon", "nop-then-back", "--broken", "--align", "within-8", "--json", "-"]) == 4
+    said = capsys.readouterr()
+    values = json.loads(said.out)
+    assert len(values["variants"]) == 2 and values["failed"] == "nop-then-back: the harness was ended by signal 9"
+
+
+def test_a_page_on_standard_output_is_alone_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(monkeypatch, WHOLE)
+    for words in (["nop-then-back"], ["nop-then-back", "--broken"]):
+        assert main(["silicon", *words, "--align", "within-8", "--page", "-"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("# Strategies") and "silicon  " not in said and "| `nop-then-back` |" in said
+
+
+def test_of_all_strategies_those_with_a_sequence_of_their_own_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = {name: load(name) for name in ("always-iterator", "nop-then-back")}
+    monkeypatch.setattr(command, "shipped", lambda: some)
+    told(monkeypatch, WHOLE)
+    assert main(["silicon", "--rounds", "2", "--align", "within-8", "--json", "-"]) == 0
+    said = capsys.readouterr()
+    assert [a["strategy"] for a in json.loads(said.out)["strategies"]] == ["nop-then-back"]
+    assert said.err == "always-iterator states its own sequence, and is left out\n"
+    assert main(["silicon", "always-iterator", "--rounds", "2"]) == 2
 
 
 @on_silicon
@@ -153,7 +205,8 @@ def test_what_is_not_allowed_is_shown_and_fails(
 @on_silicon
 def test_broken_variants_are_predicted_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.3)
-    found = variants(load("text-poke-batch"), Scenario(cpus=1, sites=1), [Setting("within-8")], cpus(), 3000, 1.0)
+    whole = [Setting("within-8")]
+    found = list(variants(load("text-poke-batch"), Scenario(cpus=1, sites=1), whole, cpus(), 3000, 1.0))
     by_label = {variant.without: variant for variant in found}
     assert next(iter(by_label)) == "" and not by_label[""].failures
     predicted = {label: {f.property for f in v.failures} for label, v in by_label.items()}
@@ -172,13 +225,14 @@ def test_a_failure_that_was_not_seen_is_explained_by_the_machines_that_lack_it()
     assert torn.startswith("needs fetches that x86-coherent, x86-amd") and "x86-buffered-ascending" in torn
     freed = explain([question("stop-machine-frees-early")], (FREED, "freed"))
     assert "matter of timing" in freed
+    freed = explain([question("careful-call-to-call-frees-early")], (FREED, "freed"))
+    assert "a sync waits for who is in what will be freed" in freed
 
 
 @on_silicon
 def test_what_ends_in_free_code_hides_what_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = variants(
-        load("stop-machine-frees-early"), Scenario(cpus=1, sites=1), [Setting("within-8")], cpus(), 3000, 1.0
-    )
+    once = [Setting("within-8")]
+    found = list(variants(load("stop-machine-frees-early"), Scenario(cpus=1, sites=1), once, cpus(), 3000, 1.0))
     store = next(variant for variant in found if variant.without == "store")
     failures = {f.property: f for f in store.failures}
     assert failures[FREED].seen and not failures[STALE].seen and "code that is free" in failures[STALE].why

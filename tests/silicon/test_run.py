@@ -150,6 +150,9 @@ def test_who_asked_and_was_killed_leaves_no_harness_behind() -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", asks], cwd=Path(__file__).parents[2])
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    if not children.exists():
+        parent.kill()
+        pytest.skip("this kernel does not say who is whose child")
     try:
         started = eventually(lambda: "silicon-" in name_of(children.read_text(encoding="utf-8").strip()))
         child = children.read_text(encoding="utf-8").strip()
