@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from checker.report.layout import plural
 from checker.search.generate import Unsupported
 from checker.search.pairs import Pairs
 from checker.silicon.operations import Table
@@ -20,6 +21,7 @@ from models.machines.fetch import Granularity, GranuleOrder
 from models.machines.places import DEAD_CLAIM, LOST, NOWHERE, TORN_PLACE, UNCLAIMED, UNDEFINED
 from models.machines.views import BufferedView, CoherentView, StaleView, Value
 from models.properties import FREED
+from models.system.errors import ScenarioError
 from models.system.expressions import Read
 from models.system.system import Action
 from models.text import Granule, OutcomeKind, SiteText
@@ -37,6 +39,7 @@ _HANDLED = (
 )
 _MISSING = re.compile(r"(?:do not find|no count for) site (\d+)")
 _READS = re.compile(r"(\S+) reads \{(.*?)\} for site (\d+)")
+_MOST_STATES = 400_000  # of a CPU, summed over the patcher's steps: a quarter of a minute
 _FATAL = {UNCLAIMED: "unclaimed", DEAD_CLAIM: "released", LOST: "lost", TORN_PLACE: "torn"}
 
 
@@ -80,7 +83,7 @@ class Allowed:
     """Everything that one model allows, by the number of the patcher's step."""
 
     def __init__(self, table: Table) -> None:
-        """Explore. Raises Unsupported where one CPU does not tell all."""
+        """Explore. Raises Unsupported where one CPU does not tell all, ScenarioError where that takes too long."""
         self.table, self.model = table, table.model
         self.system = self.model.system
         self.pairs = Pairs(self.system)
@@ -88,6 +91,7 @@ class Allowed:
         self.globals = {v: k for k, v in enumerate(self.system.globals)}
         self.locals = {v: k for k, v in enumerate(self.system.locals(self.component))}
         self.phases: dict[int, Phase] = {}
+        self.states = 0
         self._explore()
 
     @cached_property
@@ -215,6 +219,7 @@ class Allowed:
             if pairs.halts((self.component, g, local)):
                 continue
             live.add(local)
+            self._count()
             seen = self._seen(shared, local)
             found.fetch.append((seen, self._values(shared, local)))
             for step in pairs.successors((self.component, g, local)):
@@ -227,6 +232,17 @@ class Allowed:
                 marks = [pairs.marks[k] for k in step.marks]
                 found.breaks.update((mark.property, mark.kind) for mark in marks if not mark.premise)
         return live
+
+    def _count(self) -> None:
+        """One more state. Raises ScenarioError where there are too many."""
+        self.states += 1
+        if self.states > _MOST_STATES:
+            plan = self.model.plan
+            sites = plural(len(plan.sites), "site")
+            raise ScenarioError(
+                f"{plan.strategy.name} with {sites} has too many states to be compared with {plan.scenario.machine.name}: "
+                "take fewer sites or rounds"
+            )
 
     def _place(self, local: int) -> str:
         variable = self.model.cpu.place

@@ -145,7 +145,7 @@ class Table:
         """Fill the tables. Raises ScenarioError for what cannot be performed."""
         plan = self.model.plan
         if len(plan.sites) > _MOST_SITES or len(plan.claims) > _MOST_CLAIMS:
-            raise ScenarioError(f"on silicon there are at most {_MOST_SITES} sites and {_MOST_CLAIMS} claims")
+            raise ScenarioError(f"on silicon there is room for at most {_MOST_SITES} sites and {_MOST_CLAIMS} claims")
         if self.setting.stores == "bytes" and plan.scenario.machine.store_atomicity is not StoreAtomicity.BYTE:
             raise ScenarioError(f"{plan.scenario.machine.name} assumes wider stores than bytes: --stores whole only")
         for function in plan.functions.values():

@@ -14,6 +14,7 @@ from models.machines.fetch import X86_PRESETS
 from models.properties import COMPLETES
 from models.protocol import Strategy
 from models.scenario import Scenario
+from models.system.errors import ScenarioError
 from models.system.evaluate import Evaluator
 from models.text import OutcomeKind
 from tests.silicon.small import question, writing
@@ -137,6 +138,15 @@ def test_bytes_that_are_read_one_by_one_come_in_the_order_of_the_machine(machine
     allowed = one_store(machine, "within-8")
     (site,) = allowed.model.plan.sites
     assert allowed.fetches(site, bytes.fromhex(code), range(allowed.starts[-1] + 1), None) is torn
+
+
+def test_what_would_take_minutes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("checker.silicon.allowed._MOST_STATES", 500)
+    assert question("careful-call-to-call").allowed().states <= 500
+    with pytest.raises(
+        ScenarioError, match="careful-call-to-call with 3 sites has too many states to be compared with x86-l"
+    ):
+        question("careful-call-to-call", sites=3).allowed()
 
 
 def test_before_the_first_store_only_the_old_is_allowed() -> None:
