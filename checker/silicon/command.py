@@ -41,8 +41,6 @@ def run_silicon(options: Any) -> int:
         raise UsageError("--survey brings its own programs: it takes no strategy, no --broken and no --without")
     if options.survey and (given := _ignored(options)):
         raise UsageError(f"--survey brings its own programs: {', '.join(given)} would do nothing")
-    if options.json == options.page == "-":
-        raise UsageError("--json - and --page - cannot both be on standard output")
     if options.survey and options.machine not in X86_PRESETS:
         raise UsageError(f"--survey asks the presets of x86, and “{options.machine}” is none of them")
     for name in options.strategies:

@@ -38,7 +38,7 @@ SHORT = ["--align", "within-8", "--executions", "5000", "--max-seconds", "1"]
         (["--survey", "--sites", "3", "--align", "within-8"], "--sites, --align would do nothing"),
         (["--survey", "--transition", "nop:call", "--sync", "signal"], "--transition, --sync would do nothing"),
         (["--survey", "--stores", "bytes", "--rounds", "2"], "--rounds, --stores would do nothing"),
-        (["nop-then-back", "--json", "-", "--page", "-"], "cannot both be on standard output"),
+        (["nop-then-back", "--json", "-", "--page", "-"], "cannot both go to standard output"),
         (["nop-then-bak"], "did you mean"),
         (["nop-then-back", "--machine", "arm64-dic0"], "strategies of models.protocol are x86"),
         (["nop-then-back", "--without", "nothing"], "has no step"),
