@@ -370,8 +370,9 @@ def hostile(result: CheckResult) -> CheckResult:
         return replace(found, why=HOSTILE, conjunct=HOSTILE, steps=tuple(map(step, found.steps)))
 
     result = replace(result, traces=[trace(t) for t in result.traces], notes=[HOSTILE])
+    prints = "".join(filter(str.isprintable, HOSTILE))  # what does not is refused when a strategy is made
     result.model = replace(
-        result.model, plan=replace(result.model.plan, strategy=replace(result.strategy, name=HOSTILE, says=HOSTILE))
+        result.model, plan=replace(result.model.plan, strategy=replace(result.strategy, name=prints, says=prints))
     )
     return result
 

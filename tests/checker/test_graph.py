@@ -51,7 +51,7 @@ from tests.support import checked
 Edges = set[tuple[Hashable, Hashable, Hashable]]  # from, to, and who does what
 
 HOSTILE = r'a"b\N\"\n</title><script>alert(1)</script>&lt;&#10;{x|y}]];--> }'
-LINES = f"{HOSTILE}\n\x1b\u2028{HOSTILE}"  # what may be in sentences, but in no step's name
+LINES = f"{HOSTILE}\n\t{HOSTILE}"  # what may be in sentences, but in no step's name
 needs_graphviz = pytest.mark.skipif(not shutil.which("dot"), reason="Graphviz is not installed")
 
 
