@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from checker.report.text import render
 from checker.verdict import CheckResult, check
 from models.assembly import Asm, arm64, power, riscv, x86
 from models.machines.fetch import first_of, machine
-from models.program import Execute, Fail, Goto, Note, Program, Region, Sync, Thread, Write, word
+from models.program import Await, Execute, Fail, Goto, Note, Program, Region, Sync, Thread, Write, word
 from models.properties import CLAIMED, STALE
 from models.protocol import Step
 from models.scenario import Scenario
@@ -118,3 +121,36 @@ def test_a_trace_shows_the_bytes_of_the_instruction_and_none_behind_it() -> None
     result = checked(program)
     trace = next(trace for trace in result.traces if trace.property == STALE)
     assert any(step.says.endswith("executes “ret” at “site”: c3 = ret") for step in trace.steps)
+
+
+def patched(*steps: Step) -> Program:
+    cpu, patcher = Thread("cpu", many=True), Thread("patcher")
+    return Program("poke", "p", "p", {cpu: [Execute(SITE, trap=[])], patcher: list(steps)})
+
+
+SITE = Region("site", {"nop": [x86.nop(5)], "jmp": [x86.jump("A")]})
+
+
+def test_each_store_into_a_region_can_be_left_out_by_itself() -> None:
+    """Else the trap byte, the tail and the first byte would be one step, and `explain` could say nothing of any."""
+    trap, tail, first = Write(SITE.bytes(0, 1), b"\xcc"), Write(SITE.bytes(1, 5), "jmp"), Write(SITE.bytes(0, 1), "jmp")
+    program = patched(trap, Sync(), tail, Sync(), first, Sync(), Write(SITE.whole, "nop"))
+    labels = list(checked(program).model.labels)
+    assert labels == [
+        "execute-site",
+        "write-site-0-cc",
+        "sync-1",
+        "write-site-1-jmp",
+        "sync-2",
+        "write-site-0-jmp",
+        "sync-3",
+        "write-site",
+    ]
+
+
+def test_what_never_happens_is_told_with_its_line() -> None:
+    """The names of a program's actions are not its author's."""
+    never = Await(word("never"))
+    said = render(checked(patched(never, Write(SITE.whole, "jmp"))))
+    (line,) = {int(n) for n in re.findall(r"await \(line (\d+)\)", said)}
+    assert line == never.where.line

@@ -26,8 +26,8 @@ class Answer:
     executors: int
 
     @property
-    def forbidden(self) -> int:
-        return sum(found.forbidden for _, found in self.asked)
+    def not_allowed(self) -> int:
+        return sum(found.not_allowed for _, found in self.asked)
 
     @property
     def not_compared(self) -> int:
@@ -41,7 +41,7 @@ class Answer:
             for says, outcome in found.outcomes.items():
                 into = whole.setdefault(says, Outcome(says))
                 into.count += outcome.count
-                into.forbidden += outcome.forbidden
+                into.not_allowed += outcome.not_allowed
                 into.breaks += outcome.breaks
                 into.where += outcome.where
                 into.means = outcome.means
@@ -86,15 +86,15 @@ def answer_text(answer: Answer, paint: Paint = PLAIN) -> str:
     where += [f"without {', '.join(sorted(model.scenario.without))}"] if model.scenario.without else []
     lines = [fill(f"{answer.name} on silicon: {', '.join(where)}", "", "  "), ""]
     rows, colours = [["outcome", "seen", machine.name]], []
-    for outcome in sorted(answer.outcomes.values(), key=lambda o: (o.forbidden > 0, -o.count)):
-        verdict = f"NOT ALLOWED ({outcome.forbidden:,})" if outcome.forbidden else "allowed"
+    for outcome in sorted(answer.outcomes.values(), key=lambda o: (o.not_allowed > 0, -o.count)):
+        verdict = f"NOT ALLOWED ({outcome.not_allowed:,})" if outcome.not_allowed else "allowed"
         rows.append([outcome.says, f"{outcome.count:,}", verdict])
-        colours.append(["", "", "red" if outcome.forbidden else "green"])
+        colours.append(["", "", "red" if outcome.not_allowed else "green"])
     lines += [table(rows, paint, colours), ""]
     rows = [["site", "executions", "of each CPU, a second", "trials", "traps", "not allowed"]]
     for q, found in answer.asked:
         o = found.observation
-        counts = (o.executions, int(o.rate), o.trials, o.traps, found.forbidden)
+        counts = (o.executions, int(o.rate), o.trials, o.traps, found.not_allowed)
         rows.append([q.setting.align or "as written", *(f"{count:,}" for count in counts)])
     lines += [table(rows), ""]
     breaks = sum((outcome.breaks for outcome in answer.outcomes.values()), Counter())
@@ -141,7 +141,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                     {
                         "outcome": outcome.says,
                         "count": outcome.count,
-                        "not_allowed": outcome.forbidden,
+                        "not_allowed": outcome.not_allowed,
                         "breaks": [[*broken, count] for broken, count in outcome.breaks.items()],
                         "where": [[*span, count] for span, count in outcome.where.items()],
                     }
@@ -227,9 +227,9 @@ def survey_json(made: Survey) -> dict[str, Any]:
     return {
         "seconds": round(made.seconds, 3),
         "rows": [asdict(row) for row in made.rows],
-        "not_allowed": made.forbidden,
+        "not_allowed": made.not_allowed,
         "not_compared": made.not_compared,
-        "too_wide": {name: made.too_wide(name) for name in made.forbidden},
+        "too_wide": {name: made.too_wide(name) for name in made.not_allowed},
         "nearest": made.nearest,
     }
 

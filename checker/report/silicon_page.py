@@ -106,8 +106,8 @@ def _variants(variants: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             if not failure["seen"]:
                 why.setdefault(name, Counter())[failure["why"]] += 1
             rows.append([*first, name, f"{failure['seen']:,}", f"{variant['trials']:,}"])
-    forbidden = sum(variant["not_allowed"] for variant in variants)
-    yield f"{forbidden:,} executions were not allowed by the machine. In brackets: of how many failures that is the reason."
+    not_allowed = sum(variant["not_allowed"] for variant in variants)
+    yield f"{not_allowed:,} executions were not allowed by the machine. In brackets: of how many failures that is the reason."
     yield ""
     summary = [["failure", "predicted", "seen", "not seen, as it"]]
     for name in sorted(predicted):

@@ -60,11 +60,11 @@ class Question:
 
 def presets_that_allow(question: Question, found: Comparison) -> dict[str, list[str]]:
     """For each outcome that was seen and is not allowed, the presets that allow it."""
-    wanted = [says for says, outcome in found.outcomes.items() if outcome.forbidden]
+    wanted = [says for says, outcome in found.outcomes.items() if outcome.not_allowed]
     if not wanted:
         return {}
     answers = {name: question.on(machine, found) for name, machine in X86_PRESETS.items()}
     return {
-        says: [name for name, other in answers.items() if other and not other.outcomes[says].forbidden]
+        says: [name for name, other in answers.items() if other and not other.outcomes[says].not_allowed]
         for says in wanted
     }

@@ -78,7 +78,7 @@ def _variant(name: str, label: str, questions: Sequence[Question], found: Sequen
     for comparison in found:
         variant.executions += comparison.observation.executions
         variant.trials += comparison.observation.trials
-        variant.not_allowed += comparison.forbidden
+        variant.not_allowed += comparison.not_allowed
         variant.not_compared += comparison.not_compared
         variant.waits = comparison.waits or variant.waits
     return variant

@@ -122,7 +122,7 @@ def _strategies(cpus: list[int], scenario: Scenario, settings: list[Setting], op
         if asked:
             answer = report.Answer(strategy.name, asked, len(cpus) - 1)
             made.append(answer)
-            status = worst([status, _status(answer.forbidden, answer.not_compared)])
+            status = worst([status, _status(answer.not_allowed, answer.not_compared)])
             if not _quiet(options):
                 print(report.answer_text(answer, paint_of()), end="\n\n", flush=True)
         if failed:
@@ -130,9 +130,9 @@ def _strategies(cpus: list[int], scenario: Scenario, settings: list[Setting], op
     return _finish(options, {"strategies": [report.answer_json(answer) for answer in made]}, status, failed)
 
 
-def _status(forbidden: int, not_compared: int) -> int:
+def _status(not_allowed: int, not_compared: int) -> int:
     """What was seen and is not allowed counts more than what could not be compared."""
-    return VIOLATION if forbidden else INCONCLUSIVE if not_compared else HOLDS
+    return VIOLATION if not_allowed else INCONCLUSIVE if not_compared else HOLDS
 
 
 def _broken(cpus: list[int], scenario: Scenario, settings: list[Setting], options: Any) -> int:
@@ -163,7 +163,7 @@ def _survey(cpus: list[int], options: Any) -> int:
     values = report.survey_json(made)
     if not _quiet(options):
         print(report.survey_text(values))
-    return _finish(options, {"survey": values}, _status(made.forbidden[options.machine], made.not_compared))
+    return _finish(options, {"survey": values}, _status(made.not_allowed[options.machine], made.not_compared))
 
 
 def _command(options: Any) -> str:

@@ -52,14 +52,14 @@ class Event:
 
 @dataclass
 class Outcome:
-    """Executions that came to the same. `forbidden`: how many of them the model does not allow.
+    """Executions that came to the same. `not_allowed`: how many of them the model does not allow.
 
     `where`: from which operation to which they were, and `means`: what was run; of those that are torn or not allowed.
     """
 
     says: str
     count: int = 0
-    forbidden: int = 0
+    not_allowed: int = 0
     breaks: Counter[tuple[str, str]] = field(default_factory=Counter)
     where: Counter[tuple[str, str]] = field(default_factory=Counter)
     means: str = ""
@@ -83,9 +83,9 @@ class Comparison:
     unseen: list[Unseen] = field(default_factory=list)
 
     @property
-    def forbidden(self) -> int:
+    def not_allowed(self) -> int:
         """How many executions the model does not allow."""
-        return sum(outcome.forbidden for outcome in self.outcomes.values())
+        return sum(outcome.not_allowed for outcome in self.outcomes.values())
 
     @property
     def breaks(self) -> Counter[tuple[str, str]]:
@@ -181,7 +181,7 @@ class _Comparing:
         if broken:
             outcome.breaks[broken] += count
         if not fits:
-            outcome.forbidden += count
+            outcome.not_allowed += count
         if not fits or isinstance(at, Torn):
             outcome.where[self.table.label(at.before), self.table.label(at.after)] += count
 

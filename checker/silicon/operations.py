@@ -118,11 +118,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Setting:
-    """How the steps are performed. `align`: None is the strategy's own offset."""
+    """How the steps are performed. `align`: None is the strategy's own offset.
+
+    `brief`: the patcher never pauses for long between two steps, so that there are more trials; else it does now and then,
+    and whole executions take place there.
+    """
 
     align: str | None = None
     stores: str = "whole"
     sync: str = "membarrier"
+    brief: bool = False
 
     @property
     def says(self) -> str:
@@ -354,7 +359,8 @@ class Table:
     def text(self, cpus: list[int], executions: int, seconds: float, patience: float) -> str:
         """All that harness.c reads. The patcher runs on the first of `cpus`, threads that execute on the others."""
         gate = self.model.plan.scenario.machine.gate is Gate.INTERRUPT
-        settle, pause, long = 8, 64, 4096
+        settle, pause = 8, 64
+        long = pause if self.setting.brief else 4096
         run = f"run {SYNCS.index(self.setting.sync)} {gate:d} {self.masks:d} {cpus[0]} {settle} {pause} {long}"
         asked = [f"parent {os.getpid()}", *(f"cpu {cpu}" for cpu in cpus[1:])]
         lines = [*self.lines(), *asked, f"{run} {executions} {seconds} {patience}"]

@@ -49,7 +49,7 @@ class Litmus:
         for sync in self.synced:
             for align in self.aligned:
                 scenario = Scenario(transition=self.transition, sites=self.sites)
-                yield Question(strategy, scenario, Setting(align, "whole", sync))
+                yield Question(strategy, scenario, Setting(align, "whole", sync, brief=True))
 
 
 def _parts(*ranges: tuple[int, int]) -> Steps:
@@ -134,7 +134,7 @@ class Survey:
     """All rows, and for each preset how many executions it does not allow, in all runs together."""
 
     rows: list[Row] = field(default_factory=list)
-    forbidden: dict[str, int] = field(default_factory=lambda: dict.fromkeys(X86_PRESETS, 0))
+    not_allowed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(X86_PRESETS, 0))
     not_compared: int = 0  # torn executions that the harness had no row left for
     seconds: float = 0.0
 
@@ -145,7 +145,7 @@ class Survey:
     @property
     def sound(self) -> list[str]:
         """The presets that allow all that was seen."""
-        return [name for name, count in self.forbidden.items() if not count]
+        return [name for name, count in self.not_allowed.items() if not count]
 
     @property
     def nearest(self) -> list[str]:
@@ -190,7 +190,7 @@ def survey(
             promised = setting.sync in _SERIALISING
             beside = {name: question.on(machine, found) for name, machine in X86_PRESETS.items()}
             for name, other in beside.items():
-                made.forbidden[name] += other.forbidden if other and promised else 0
+                made.not_allowed[name] += other.not_allowed if other and promised else 0
             bare = question if promised else question.without("sync-1")
             for asks in litmus.asks:
                 allowed = {name: allows(asks, bare.allowed(machine)) for name, machine in X86_PRESETS.items()}

@@ -185,7 +185,7 @@ def test_what_is_not_allowed_is_shown_and_fails(
     observation = wrong.ask(cpus(), 2000, 1).observation
     found = compare(right.allowed(), observation)
     answer = report.Answer("wrong", [(right, found)], 1)
-    assert answer.forbidden
+    assert answer.not_allowed
     said = report.answer_text(answer)
     assert "NOT ALLOWED" in said and "allowed by x86-linux" in said and "= call 0x" in said
     assert all(len(line) <= 80 for line in said.splitlines())

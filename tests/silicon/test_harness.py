@@ -59,30 +59,30 @@ def ask(asked: Question, executions: int = EXECUTIONS, patience: float = 5) -> C
 @pytest.mark.parametrize("name", [n for n, s in shipped().items() if not any(e.violated for e in s.expects[:1])])
 def test_nothing_is_seen_that_is_not_allowed(name: str, align: str) -> None:
     found = ask(question(name, align=align))
-    assert not found.forbidden, {o.says: o.where for o in found.outcomes.values() if o.forbidden}
+    assert not found.not_allowed, {o.says: o.where for o in found.outcomes.values() if o.not_allowed}
     assert found.observation.waits < 0
 
 
 @pytest.mark.parametrize("name", ["careful-call-to-call", "text-poke-batch", "batched-stubs", "stop-machine"])
 @pytest.mark.parametrize("more", [{"sync": "signal"}, {"stores": "bytes"}, {"sites": 3}], ids=lambda m: next(iter(m)))
 def test_nor_with_other_ways_to_do_it(name: str, more: dict[str, object]) -> None:
-    assert not ask(question(name, align="across-line", **more)).forbidden  # type: ignore[arg-type]
+    assert not ask(question(name, align="across-line", **more)).not_allowed  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("transition", ["nop:call", "call:nop"])
 @pytest.mark.parametrize("name", ["careful-call-to-call", "nop-then-back", "stop-machine"])
 def test_nor_with_other_transitions(name: str, transition: str) -> None:
-    assert not ask(question(name, align="across-line", transition=transition, rounds=2)).forbidden
+    assert not ask(question(name, align="across-line", transition=transition, rounds=2)).not_allowed
 
 
 @pytest.mark.parametrize("label", ["claim", "trap", "sync-1", "tail", "sync-2", "first-byte", "sync-3", "release"])
 def test_nor_without_a_step(label: str) -> None:
-    assert not ask(question("text-poke-batch", without=[label]), patience=0.5).forbidden
+    assert not ask(question("text-poke-batch", without=[label]), patience=0.5).not_allowed
 
 
 def test_what_is_run_only_because_a_trial_ends_does_not_count() -> None:
     """Without its resumption a stopped CPU runs nothing more; here it has to be let go some time."""
-    assert not ask(question("stop-machine", without=["resume"], sites=3), patience=0.2).forbidden
+    assert not ask(question("stop-machine", without=["resume"], sites=3), patience=0.2).not_allowed
 
 
 def test_a_strategy_after_which_nobody_runs_waits_in_vain_at_its_end() -> None:
@@ -91,12 +91,12 @@ def test_a_strategy_after_which_nobody_runs_waits_in_vain_at_its_end() -> None:
 
 def test_the_old_that_was_never_replaced_is_seen_after_the_end() -> None:
     found = ask(question("stop-machine", without=["store"]))
-    assert found.breaks[STALE, "stale"] and not found.forbidden
+    assert found.breaks[STALE, "stale"] and not found.not_allowed
 
 
 def test_half_a_displacement_is_torn_and_its_bytes_are_told() -> None:
     found = ask(question(writing((1, 3))))
-    assert found.breaks[TORN, "torn"] and not found.forbidden
+    assert found.breaks[TORN, "torn"] and not found.not_allowed
     codes = {torn.fetched for torn in found.observation.torn}
     assert bytes.fromhex("e851523344") in codes
     last = [torn for torn in found.observation.torn if torn.before == len(found.allowed.table.operations)]
@@ -117,18 +117,18 @@ def test_nonsense_is_survived(code: bytes, signal: int) -> None:
 
 def test_traps_that_nobody_claims_are_seen() -> None:
     found = ask(question(writing((0, TRAP))), 200)
-    assert found.breaks[CLAIMED, "unclaimed"] and not found.forbidden
+    assert found.breaks[CLAIMED, "unclaimed"] and not found.not_allowed
 
 
 def test_the_handler_does_what_the_policy_says() -> None:
     found = ask(question(trapping(emulate_new)), 200)
-    assert not found.forbidden and not found.breaks
+    assert not found.not_allowed and not found.breaks
     assert found.outcomes["trap, the handler called B"].count == found.observation.traps > 0
 
 
 def test_a_call_without_a_return_address_is_found_out() -> None:
     found = ask(question(trapping(Policy(PolicyKind.EMULATE_NEW, pushes=False))), 200)
-    assert found.breaks[BALANCED, "no-return"] and not found.forbidden
+    assert found.breaks[BALANCED, "no-return"] and not found.not_allowed
 
 
 def test_a_handler_that_goes_back_comes_again() -> None:
@@ -137,18 +137,18 @@ def test_a_handler_that_goes_back_comes_again() -> None:
         yield from writing((0, 5)).steps(sites)  # type: ignore[misc]
 
     found = ask(question(Strategy("back", "goes back", "a test", steps)), 200)
-    assert not found.breaks[CLAIMED, "unclaimed"] and not found.forbidden
+    assert not found.breaks[CLAIMED, "unclaimed"] and not found.not_allowed
 
 
 def test_so_it_is_where_cpus_are_synchronised() -> None:
     """What a thread does after it was lost is compared as that of a CPU that was not."""
     found = ask(question(guarded(Policy(PolicyKind.EMULATE_NEW, pushes=False))))
-    assert not found.forbidden and found.observation.waits < 0
+    assert not found.not_allowed and found.observation.waits < 0
 
 
 def test_who_goes_back_for_ever_is_let_go_at_the_end() -> None:
     found = ask(question(guarded(retry), without=["first-byte", "release"]), 200, patience=0.3)
-    assert not found.forbidden and found.observation.retries
+    assert not found.not_allowed and found.observation.retries
 
 
 def test_who_returns_to_another_site_is_lost() -> None:
@@ -180,7 +180,7 @@ def test_with_interrupts_off_nobody_is_stopped() -> None:
         yield Release()
 
     found = ask(question(Strategy("stops", "frees stubs while all are stopped", "a test", steps)), 50_000)
-    assert not found.forbidden and not found.breaks and found.observation.waits < 0
+    assert not found.not_allowed and not found.breaks and found.observation.waits < 0
 
 
 def test_a_sync_while_all_are_stopped_waits_in_vain() -> None:
@@ -192,7 +192,7 @@ def test_a_sync_while_all_are_stopped_waits_in_vain() -> None:
         yield ResumeMachine()
 
     found = ask(question(Strategy("stuck", "a sync too early", "a test", steps)), patience=0.3)
-    assert found.waits == "too-early" and not found.forbidden
+    assert found.waits == "too-early" and not found.not_allowed
 
 
 def test_who_calls_what_is_free_is_caught() -> None:
@@ -201,7 +201,7 @@ def test_who_calls_what_is_free_is_caught() -> None:
             yield Free(function)
 
     found = ask(question(Strategy("frees", "frees what is called", "a test", steps)), 200)
-    assert found.breaks[FREED, "freed"] and not found.forbidden
+    assert found.breaks[FREED, "freed"] and not found.not_allowed
 
 
 def test_a_patcher_that_waits_for_itself_is_reported() -> None:
@@ -244,18 +244,18 @@ def tampered(asked: Question, change: str, executions: int = EXECUTIONS) -> Comp
 
 @pytest.mark.parametrize("change", ["a store is left out", "another byte is stored"])
 def test_a_harness_that_does_something_else_is_found_out(change: str) -> None:
-    assert tampered(question("careful-call-to-call"), change).forbidden
+    assert tampered(question("careful-call-to-call"), change).not_allowed
 
 
 def test_a_claim_that_comes_too_late_is_found_out() -> None:
     """It lasts as long as the patcher pauses between two operations: long enough, now and then."""
     found = tampered(question("careful-call-to-call"), "the claim comes too late", 1 << 60)
-    assert found.outcomes["trap, nobody claims it"].forbidden
+    assert found.outcomes["trap, nobody claims it"].not_allowed
 
 
 @pytest.mark.parametrize("change", ["another target", "no call"])
 def test_a_handler_that_does_something_else_is_found_out(change: str) -> None:
-    assert tampered(question(trapping(emulate_new)), change).forbidden
+    assert tampered(question(trapping(emulate_new)), change).not_allowed
 
 
 def test_another_machine_model_is_contradicted_by_what_was_seen() -> None:
@@ -263,4 +263,4 @@ def test_another_machine_model_is_contradicted_by_what_was_seen() -> None:
     asked = question(writing((1, 3)))
     found = ask(asked)
     wrong = Question(writing((1, 5)), replace(asked.scenario, machine=machine("x86-coherent")), asked.setting)
-    assert compare(wrong.allowed(), found.observation).forbidden
+    assert compare(wrong.allowed(), found.observation).not_allowed
