@@ -16,7 +16,7 @@ from checker.verdict import check
 from models.library import load
 from models.machines.fetch import PRESETS
 from models.plan import plan
-from models.properties import PROPERTIES
+from models.properties import PROPERTIES, STALE, TORN
 from models.scenario import Scenario
 
 SMALL = Scenario(cpus=1, sites=1)
@@ -92,6 +92,12 @@ def test_the_matrix_of_a_program_is_about_the_machines_of_its_architecture(
     assert "1  arm64-dic0" in said and "2  arm64-dic1" in said and "x86" not in said
     assert "execute-key: undecided on all of them" in said and "sync-1: needed on all of them" in said
     assert "maintain-key: needed on arm64-dic0; elsewhere it protects nothing" in said
+    gone = next(
+        cell for cell in matrix(load(str(file)), Scenario(), [PRESETS["arm64-dic0"]]) if cell.without == "execute-key"
+    )
+    assert gone.untested == (TORN, STALE), (
+        "nobody runs the code, and the claim about the old one went with the execution"
+    )
     file.write_text(KEY, encoding="utf-8")
     assert main(["matrix", str(file)]) == 0
     assert "nothing follows for any" in capsys.readouterr().out
